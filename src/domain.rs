@@ -1,0 +1,10 @@
+//! The pure decisions: no I/O, no clock (`now` is passed in), no async, no globals.
+//!
+//! Nothing here imports anything of the crate outside `domain`; a test says so.
+
+pub mod batcher;
+pub mod bisect;
+pub mod ledger;
+pub mod record;
+pub mod retry;
+pub mod tokens;

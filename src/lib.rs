@@ -1,0 +1,15 @@
+//! Kafka in, vectors out.
+
+pub mod admin;
+pub mod cli;
+pub mod config;
+pub mod domain;
+pub mod input;
+pub mod kafka;
+pub mod metrics;
+pub mod output;
+pub mod pipeline;
+pub mod provider;
+pub mod signals;
+pub mod simulator;
+pub mod worker;
