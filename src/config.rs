@@ -38,9 +38,17 @@ pub struct Kafka {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Start { #[default] Earliest, Latest }
+pub enum Start {
+    #[default]
+    Earliest,
+    Latest,
+}
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Delivery { #[default] AtLeastOnce, ExactlyOnce }
+pub enum Delivery {
+    #[default]
+    AtLeastOnce,
+    ExactlyOnce,
+}
 /// What order the outputs keep. (The ledger's own type.)
 pub use crate::domain::ledger::Order;
 
@@ -54,11 +62,23 @@ pub struct Input {
     pub blank: Blank,
 }
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Format { #[default] Text, Json }
+pub enum Format {
+    #[default]
+    Text,
+    Json,
+}
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum TooLong { #[default] Truncate, DeadLetter }
+pub enum TooLong {
+    #[default]
+    Truncate,
+    DeadLetter,
+}
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Blank { #[default] Skip, DeadLetter }
+pub enum Blank {
+    #[default]
+    Skip,
+    DeadLetter,
+}
 
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
@@ -70,8 +90,8 @@ pub struct Batch {
 
 #[derive(Clone, Debug, Default)]
 pub struct Provider {
-    pub url: String,            // becomes url::Url
-    pub profile: String,        // openrouter | openai | custom...
+    pub url: String,     // becomes url::Url
+    pub profile: String, // openrouter | openai | custom...
     pub model: String,
     pub api_key: Option<Secret>,
     pub api_key_file: Option<PathBuf>,
@@ -86,9 +106,17 @@ pub struct Provider {
     pub body: serde_json::Map<String, serde_json::Value>,
 }
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Encoding { #[default] Auto, Base64, Float }
+pub enum Encoding {
+    #[default]
+    Auto,
+    Base64,
+    Float,
+}
 #[derive(Clone, Debug, Default)]
-pub struct Probe { pub first: Duration, pub cap: Duration }
+pub struct Probe {
+    pub first: Duration,
+    pub cap: Duration,
+}
 
 #[derive(Clone, Debug, Default)]
 pub struct Limits {
@@ -100,7 +128,11 @@ pub struct Limits {
     pub max_uncommitted: usize,
 }
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Share { #[default] Partitions, None }
+pub enum Share {
+    #[default]
+    Partitions,
+    None,
+}
 
 #[derive(Clone, Debug, Default)]
 pub struct Retry {
@@ -112,28 +144,60 @@ pub struct Retry {
 }
 /// `20%/1min`
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct DeadLetterCap { pub share: f64, pub window: Duration }
+pub struct DeadLetterCap {
+    pub share: f64,
+    pub window: Duration,
+}
 
 #[derive(Clone, Debug, Default)]
-pub struct Output { pub preset: Preset }
+pub struct Output {
+    pub preset: Preset,
+}
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Preset { #[default] Default }
+pub enum Preset {
+    #[default]
+    Default,
+}
 
 #[derive(Clone, Debug, Default)]
-pub struct Admin { pub listen: String }  // becomes SocketAddr; empty: off
+pub struct Admin {
+    pub listen: String,
+} // becomes SocketAddr; empty: off
 #[derive(Clone, Debug, Default)]
-pub struct Log { pub format: LogFormat, pub level: String }
+pub struct Log {
+    pub format: LogFormat,
+    pub level: String,
+}
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogFormat { #[default] Auto, Text, Json }
+pub enum LogFormat {
+    #[default]
+    Auto,
+    Text,
+    Json,
+}
 
 /// Bytes, written as `64MiB`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Size(pub u64);
 /// `3000/min`, `5/s`, `10000000/day`, `100/30s`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate { pub amount: u64, pub period: Duration }
+pub struct Rate {
+    pub amount: u64,
+    pub period: Duration,
+}
 /// A value that is never printed.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(String);
-impl Secret { pub fn new(s: String) -> Self { Self(s) } pub fn expose(&self) -> &str { &self.0 } }
-impl std::fmt::Debug for Secret { fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str("[redacted]") } }
+impl Secret {
+    pub fn new(s: String) -> Self {
+        Self(s)
+    }
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[redacted]")
+    }
+}

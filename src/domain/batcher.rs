@@ -1,1 +1,201 @@
-//! (to come)
+//! The batcher: records wait here, and nowhere else, until a batch of them may be sent.
+//!
+//! A batch is closed late: the caller asks for the size of the batch that is due, finds out whether it may be sent, and only
+//! then closes it. Until then more records may join. First in, first out; a record that alone exceeds a limit is a
+//! batch of its own.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// What bounds a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Tokens of all texts.
+    pub max_tokens: u64,
+    /// Texts.
+    pub max_records: usize,
+    /// Bytes of all texts.
+    pub max_bytes: u64,
+    /// How long the oldest record waits for company.
+    pub linger: Duration,
+}
+
+/// What closed a batch: the label of a counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The next record's tokens do not fit.
+    Tokens,
+    /// The most records a batch may have.
+    Records,
+    /// The next record's bytes do not fit.
+    Bytes,
+    /// The oldest record has waited long enough.
+    Linger,
+}
+
+impl Cause {
+    /// The cause as a label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tokens => "tokens",
+            Self::Records => "records",
+            Self::Bytes => "bytes",
+            Self::Linger => "linger",
+        }
+    }
+}
+
+/// The size of a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    /// Tokens of all texts.
+    pub tokens: u64,
+    /// Texts.
+    pub records: usize,
+    /// Bytes of all texts.
+    pub bytes: u64,
+}
+
+impl Size {
+    /// How full a batch is by the limit that binds it, in `0..=1` (above 1 for a record that alone exceeds a limit).
+    pub fn fill(&self, limits: &Limits) -> f64 {
+        let ratio = |part: f64, whole: f64| part / whole.max(1.0);
+        ratio(self.tokens as f64, limits.max_tokens as f64)
+            .max(ratio(self.records as f64, limits.max_records as f64))
+            .max(ratio(self.bytes as f64, limits.max_bytes as f64))
+    }
+}
+
+/// A closed batch.
+#[derive(Debug)]
+pub struct Batch<T> {
+    /// The records, in the order they came.
+    pub entries: Vec<T>,
+    /// Their size.
+    pub size: Size,
+    /// What closed it.
+    pub cause: Cause,
+    /// When its oldest record came.
+    pub since: Instant,
+}
+
+#[derive(Debug)]
+struct Waiting<T> {
+    entry: T,
+    tokens: u64,
+    bytes: u64,
+    since: Instant,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Batcher<T> {
+    limits: Limits,
+    queue: VecDeque<Waiting<T>>,
+    total: Size,
+}
+
+impl<T> Batcher<T> {
+    /// An empty batcher.
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, queue: VecDeque::new(), total: Size::default() }
+    }
+
+    /// Takes in a record.
+    pub fn push(&mut self, entry: T, tokens: u64, bytes: u64, now: Instant) {
+        self.total.tokens += tokens;
+        self.total.bytes += bytes;
+        self.total.records += 1;
+        self.queue.push_back(Waiting { entry, tokens, bytes, since: now });
+    }
+
+    /// The size of the batch that is due now: full, or its oldest record has lingered.
+    pub fn due(&self, now: Instant) -> Option<Size> {
+        self.cut(now).map(|(size, _)| size)
+    }
+
+    /// Closes the batch that is due now.
+    pub fn close(&mut self, now: Instant) -> Option<Batch<T>> {
+        let (size, cause) = self.cut(now)?;
+        let since = self.queue.front()?.since;
+        self.total.tokens -= size.tokens;
+        self.total.bytes -= size.bytes;
+        self.total.records -= size.records;
+        let entries = self.queue.drain(..size.records).map(|waiting| waiting.entry).collect();
+        Some(Batch { entries, size, cause, since })
+    }
+
+    /// When the oldest record has lingered.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.queue.front().map(|waiting| waiting.since + self.limits.linger)
+    }
+
+    /// Takes out every record for which `given_up` holds.
+    pub fn remove(&mut self, mut given_up: impl FnMut(&T) -> bool) -> usize {
+        let before = self.queue.len();
+        let total = &mut self.total;
+        self.queue.retain(|waiting| {
+            let keep = !given_up(&waiting.entry);
+            if !keep {
+                total.tokens -= waiting.tokens;
+                total.bytes -= waiting.bytes;
+                total.records -= 1;
+            }
+            keep
+        });
+        before - self.queue.len()
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Lowers limits that the provider taught; a limit is never raised and never below one.
+    pub fn shrink(&mut self, records: Option<usize>, tokens: Option<u64>, bytes: Option<u64>) {
+        let limits = &mut self.limits;
+        limits.max_records = records.map_or(limits.max_records, |cap| cap.clamp(1, limits.max_records));
+        limits.max_tokens = tokens.map_or(limits.max_tokens, |cap| cap.clamp(1, limits.max_tokens));
+        limits.max_bytes = bytes.map_or(limits.max_bytes, |cap| cap.clamp(1, limits.max_bytes));
+    }
+
+    /// What waits.
+    pub fn total(&self) -> Size {
+        self.total
+    }
+
+    fn cut(&self, now: Instant) -> Option<(Size, Cause)> {
+        let oldest = self.queue.front()?;
+        let mut size = Size::default();
+        for waiting in &self.queue {
+            if size.records > 0 {
+                if size.records == self.limits.max_records {
+                    return Some((size, Cause::Records));
+                }
+                if size.tokens + waiting.tokens > self.limits.max_tokens {
+                    return Some((size, Cause::Tokens));
+                }
+                if size.bytes + waiting.bytes > self.limits.max_bytes {
+                    return Some((size, Cause::Bytes));
+                }
+            }
+            size.tokens += waiting.tokens;
+            size.bytes += waiting.bytes;
+            size.records += 1;
+        }
+        // Everything fits. It is full if nothing more can: then there is nothing to linger for.
+        if size.records >= self.limits.max_records {
+            return Some((size, Cause::Records));
+        }
+        if size.tokens >= self.limits.max_tokens {
+            return Some((size, Cause::Tokens));
+        }
+        if size.bytes >= self.limits.max_bytes {
+            return Some((size, Cause::Bytes));
+        }
+        (now >= oldest.since + self.limits.linger).then_some((size, Cause::Linger))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,20 @@
-//! The ledger.
+//! The ledger: what was received, what became of it, what may be published next and what may be committed.
+//!
+//! Every assigned partition has a lane of slots in the order they were received, named by its generation. A slot goes
+//! `waiting → sent → ready → published → acknowledged`; a failed delivery takes it back from published to ready, with the
+//! later slots of its chain, so that the last output of a key is always its newest. Offsets are what was received, never
+//! ranges: compaction and transaction markers leave gaps.
+//!
+//! A *chain* is what must stay in order: the records of one key (`order: key`), the whole lane (`order: partition`) or
+//! nothing (`order: none`, and null keys). The published slots of a chain are always a prefix of it.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use super::record::{Generation, Offset, Position};
+
+#[cfg(test)]
+mod tests;
 
 /// What order the outputs keep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -10,4 +26,452 @@ pub enum Order {
     Partition,
     /// None.
     None,
+}
+
+/// Names one received record for as long as its assignment lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SlotId {
+    /// The assignment it was received under.
+    pub generation: Generation,
+    sequence: u64,
+}
+
+/// One handing-over of a slot's outcome to the producer. A slot that is published again gets a new number, so that the
+/// answer to an earlier handing-over cannot be taken for the later one's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Publication {
+    /// Whose outcome.
+    pub slot: SlotId,
+    number: u32,
+}
+
+/// How far a lane is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The lane.
+    pub generation: Generation,
+    /// What may be committed; `None` until the first record is settled.
+    pub position: Option<Position>,
+    /// Records behind the position, since the lane was opened.
+    pub settled: u64,
+}
+
+/// What closing a lane gave up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Closed {
+    /// Bytes no longer charged.
+    pub bytes: u64,
+    /// Slots whose embedding was paid for, or under way, and is thrown away.
+    pub wasted: u64,
+    /// Outcomes that reached the output but lie past the position: the next owner repeats them.
+    pub repeated: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Waiting,
+    Sent,
+    Ready,
+    Published,
+    Acknowledged,
+}
+
+#[derive(Debug)]
+struct Slot<O> {
+    offset: Offset,
+    timestamp: Option<i64>,
+    chain: Option<u64>,
+    bytes: u64,
+    state: State,
+    publications: u32,
+    /// Kept from `ready` until no earlier slot of the chain can force it to be published again.
+    outcome: Option<O>,
+}
+
+/// The unretired slots of one chain; the first `published` of them are published or acknowledged.
+#[derive(Debug, Default)]
+struct Chain {
+    sequences: VecDeque<u64>,
+    published: usize,
+}
+
+#[derive(Debug)]
+struct Lane<O> {
+    slots: VecDeque<Slot<O>>,
+    /// The sequence of the first slot: also how many are settled.
+    first: u64,
+    position: Option<Position>,
+    /// Looked up by key, never iterated: a seed must replay.
+    chains: HashMap<u64, Chain>,
+    bytes: u64,
+    sent: usize,
+    publishing: usize,
+    /// While held, what may be published waits here (a dead letter was refused).
+    held: Option<VecDeque<u64>>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Ledger<O> {
+    order: Order,
+    lanes: BTreeMap<Generation, Lane<O>>,
+    publishable: VecDeque<SlotId>,
+    len: usize,
+}
+
+impl<O> Ledger<O> {
+    /// An empty ledger.
+    pub fn new(order: Order) -> Self {
+        Self { order, lanes: BTreeMap::new(), publishable: VecDeque::new(), len: 0 }
+    }
+
+    /// Opens the lane of a new assignment.
+    pub fn open(&mut self, generation: Generation) {
+        self.lanes.entry(generation).or_insert_with(|| Lane {
+            slots: VecDeque::new(),
+            first: 0,
+            position: None,
+            chains: HashMap::new(),
+            bytes: 0,
+            sent: 0,
+            publishing: 0,
+            held: None,
+        });
+    }
+
+    /// Takes in a record, in the order of its partition. `None`: the lane is closed, the record is late.
+    pub fn admit(
+        &mut self,
+        generation: Generation,
+        offset: Offset,
+        key: Option<&[u8]>,
+        timestamp: Option<i64>,
+        bytes: u64,
+    ) -> Option<SlotId> {
+        let lane = self.lanes.get_mut(&generation)?;
+        let sequence = lane.first + lane.slots.len() as u64;
+        let chain = match self.order {
+            Order::None => None,
+            Order::Partition => Some(0),
+            Order::Key => key.map(hash),
+        };
+        if let Some(chain) = chain {
+            lane.chains.entry(chain).or_default().sequences.push_back(sequence);
+        }
+        let state = State::Waiting;
+        lane.slots.push_back(Slot { offset, timestamp, chain, bytes, state, publications: 0, outcome: None });
+        lane.bytes += bytes;
+        self.len += 1;
+        Some(SlotId { generation, sequence })
+    }
+
+    /// Notes that a request with this record is on the wire. `false`: the lane is closed.
+    pub fn sent(&mut self, id: SlotId) -> bool {
+        let Some((lane, index)) = self.find(id) else { return false };
+        if lane.slots[index].state == State::Waiting {
+            lane.slots[index].state = State::Sent;
+            lane.sent += 1;
+        }
+        true
+    }
+
+    /// Notes that no request with this record is on the wire any more: it waits for its next attempt.
+    pub fn unsent(&mut self, id: SlotId) {
+        if let Some((lane, index)) = self.find(id)
+            && lane.slots[index].state == State::Sent
+        {
+            lane.slots[index].state = State::Waiting;
+            lane.sent -= 1;
+        }
+    }
+
+    /// Whether the record's lane is still open.
+    pub fn is_open(&self, id: SlotId) -> bool {
+        self.lanes.contains_key(&id.generation)
+    }
+
+    /// Gives a record its outcome.
+    ///
+    /// # Errors
+    /// The outcome comes back when it is late: its lane is closed, so it must not be published.
+    pub fn ready(&mut self, id: SlotId, outcome: O) -> Result<(), O> {
+        let Some((lane, index)) = self.find(id) else { return Err(outcome) };
+        let slot = &mut lane.slots[index];
+        match slot.state {
+            State::Sent => lane.sent -= 1,
+            State::Waiting => {}
+            State::Ready | State::Published | State::Acknowledged => return Err(outcome),
+        }
+        slot.state = State::Ready;
+        slot.outcome = Some(outcome);
+        if lane.is_next(id.sequence) {
+            self.publishable.push_back(id);
+        }
+        Ok(())
+    }
+
+    /// The outcome to publish now, if any. The same one until `publish` takes it.
+    pub fn next_to_publish(&mut self) -> Option<(SlotId, &O)> {
+        loop {
+            let id = *self.publishable.front()?;
+            let Some((lane, index)) = self.find(id) else {
+                self.publishable.pop_front();
+                continue;
+            };
+            if lane.slots[index].state != State::Ready || !lane.is_next(id.sequence) {
+                self.publishable.pop_front();
+                continue;
+            }
+            if let Some(held) = &mut lane.held {
+                held.push_back(id.sequence);
+                self.publishable.pop_front();
+                continue;
+            }
+            break;
+        }
+        let id = *self.publishable.front()?;
+        let outcome = self.find(id).and_then(|(lane, index)| lane.slots[index].outcome.as_ref())?;
+        Some((id, outcome))
+    }
+
+    /// Notes that the outcome of `next_to_publish` was handed to the producer.
+    pub fn publish(&mut self, id: SlotId) -> Option<Publication> {
+        if self.publishable.front() == Some(&id) {
+            self.publishable.pop_front();
+        }
+        let (lane, index) = self.find(id)?;
+        let slot = &mut lane.slots[index];
+        if slot.state != State::Ready {
+            return None;
+        }
+        slot.state = State::Published;
+        slot.publications += 1;
+        let number = slot.publications;
+        lane.publishing += 1;
+        if let Some(next) = lane.advance(index) {
+            self.publishable.push_back(SlotId { generation: id.generation, sequence: next });
+        }
+        Some(Publication { slot: id, number })
+    }
+
+    /// Notes that the broker has the outcome. Returns the bytes that are no longer charged; `None` if this publication
+    /// does not count any more.
+    pub fn acknowledged(&mut self, publication: Publication) -> Option<u64> {
+        let (lane, index) = self.find(publication.slot)?;
+        let slot = &mut lane.slots[index];
+        if slot.state != State::Published || slot.publications != publication.number {
+            return None;
+        }
+        slot.state = State::Acknowledged;
+        lane.publishing -= 1;
+        let freed = lane.retire(index);
+        let settled = lane.settle();
+        self.len -= settled;
+        Some(freed)
+    }
+
+    /// Takes a publication that failed back, with everything that was published after it in its chain. `false` if this
+    /// publication does not count any more.
+    pub fn failed(&mut self, publication: Publication) -> bool {
+        let id = publication.slot;
+        let Some((lane, index)) = self.find(id) else { return false };
+        let slot = &lane.slots[index];
+        if slot.state != State::Published || slot.publications != publication.number {
+            return false;
+        }
+        lane.take_back(index);
+        self.publishable.push_front(id);
+        true
+    }
+
+    /// The outcome of a slot that is not retired.
+    pub fn outcome_mut(&mut self, id: SlotId) -> Option<&mut O> {
+        let (lane, index) = self.find(id)?;
+        lane.slots[index].outcome.as_mut()
+    }
+
+    /// Publishes nothing more of a lane until it is released.
+    pub fn hold(&mut self, generation: Generation) {
+        if let Some(lane) = self.lanes.get_mut(&generation) {
+            lane.held.get_or_insert_default();
+        }
+    }
+
+    /// Lets a held lane go on.
+    pub fn release(&mut self, generation: Generation) {
+        if let Some(held) = self.lanes.get_mut(&generation).and_then(|lane| lane.held.take()) {
+            for sequence in held {
+                self.publishable.push_back(SlotId { generation, sequence });
+            }
+        }
+    }
+
+    /// Whether something of this lane is worth waiting for before it is given up: a request on the wire, an outcome that
+    /// may be published now, or one that the broker has not answered.
+    pub fn is_busy(&self, generation: Generation) -> bool {
+        let Some(lane) = self.lanes.get(&generation) else { return false };
+        lane.sent > 0
+            || lane.publishing > 0
+            || (lane.held.is_none()
+                && self
+                    .publishable
+                    .iter()
+                    .any(|id| id.generation == generation && lane.is_publishable(id.sequence)))
+    }
+
+    /// How far a lane is.
+    pub fn progress(&self, generation: Generation) -> Option<Progress> {
+        let lane = self.lanes.get(&generation)?;
+        Some(Progress { generation, position: lane.position, settled: lane.first })
+    }
+
+    /// How far each lane is, in the order of generations.
+    pub fn progress_all(&self) -> impl Iterator<Item = Progress> + '_ {
+        self.lanes.iter().map(|(generation, lane)| Progress {
+            generation: *generation,
+            position: lane.position,
+            settled: lane.first,
+        })
+    }
+
+    /// The timestamp of the oldest record of a lane that is not settled.
+    pub fn oldest(&self, generation: Generation) -> Option<i64> {
+        self.lanes.get(&generation)?.slots.front()?.timestamp
+    }
+
+    /// Closes a lane: whatever of it comes later is late.
+    pub fn close(&mut self, generation: Generation) -> Closed {
+        let Some(lane) = self.lanes.remove(&generation) else { return Closed::default() };
+        self.publishable.retain(|id| id.generation != generation);
+        self.len -= lane.slots.len();
+        let count =
+            |states: &[State]| lane.slots.iter().filter(|slot| states.contains(&slot.state)).count() as u64;
+        Closed {
+            bytes: lane.bytes,
+            wasted: count(&[State::Sent, State::Ready]),
+            repeated: count(&[State::Published, State::Acknowledged]),
+        }
+    }
+
+    /// Slots that are not settled.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether every received record is settled.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Bytes that are charged.
+    pub fn bytes(&self) -> u64 {
+        self.lanes.values().map(|lane| lane.bytes).sum()
+    }
+
+    fn find(&mut self, id: SlotId) -> Option<(&mut Lane<O>, usize)> {
+        let lane = self.lanes.get_mut(&id.generation)?;
+        let index = usize::try_from(id.sequence.checked_sub(lane.first)?).ok()?;
+        (index < lane.slots.len()).then_some((lane, index))
+    }
+}
+
+impl<O> Lane<O> {
+    fn index(&self, sequence: u64) -> usize {
+        usize::try_from(sequence - self.first)
+            .expect("an unretired slot lies behind the first, within memory")
+    }
+
+    /// Whether nothing unpublished of its chain lies before this slot.
+    fn is_next(&self, sequence: u64) -> bool {
+        let Some(chain) = self.slots[self.index(sequence)].chain else { return true };
+        self.chains.get(&chain).is_some_and(|chain| chain.sequences.get(chain.published) == Some(&sequence))
+    }
+
+    fn is_publishable(&self, sequence: u64) -> bool {
+        sequence >= self.first
+            && self.slots[self.index(sequence)].state == State::Ready
+            && self.is_next(sequence)
+    }
+
+    /// Counts a slot of a chain as published; returns the next one if it is ready.
+    fn advance(&mut self, index: usize) -> Option<u64> {
+        let chain = self.chains.get_mut(&self.slots[index].chain?)?;
+        chain.published += 1;
+        let next = *chain.sequences.get(chain.published)?;
+        (self.slots[self.index(next)].state == State::Ready).then_some(next)
+    }
+
+    /// Forgets the outcomes that nothing can force to be published again; returns their bytes.
+    fn retire(&mut self, index: usize) -> u64 {
+        let mut freed = 0;
+        match self.slots[index].chain {
+            None => freed += self.forget(index),
+            Some(name) => {
+                while let Some(front) =
+                    self.chains.get(&name).and_then(|chain| chain.sequences.front().copied())
+                {
+                    let index = self.index(front);
+                    if self.slots[index].state != State::Acknowledged {
+                        break;
+                    }
+                    freed += self.forget(index);
+                    if let Some(chain) = self.chains.get_mut(&name) {
+                        chain.sequences.pop_front();
+                        chain.published -= 1;
+                        if chain.sequences.is_empty() {
+                            self.chains.remove(&name);
+                        }
+                    }
+                }
+            }
+        }
+        self.bytes -= freed;
+        freed
+    }
+
+    fn forget(&mut self, index: usize) -> u64 {
+        let slot = &mut self.slots[index];
+        slot.outcome = None;
+        std::mem::take(&mut slot.bytes)
+    }
+
+    /// Moves the position behind the acknowledged prefix; returns how many slots that settled.
+    fn settle(&mut self) -> usize {
+        let mut settled = 0;
+        while let Some(slot) = self.slots.front()
+            && slot.state == State::Acknowledged
+        {
+            self.position = Some(Position::after(slot.offset));
+            self.slots.pop_front();
+            self.first += 1;
+            settled += 1;
+        }
+        settled
+    }
+
+    fn take_back(&mut self, index: usize) {
+        let sequence = self.first + index as u64;
+        let mut back = vec![index];
+        if let Some(chain) = self.slots[index].chain.and_then(|name| self.chains.get_mut(&name)) {
+            let place = chain.sequences.partition_point(|other| *other < sequence);
+            let first = self.first;
+            let later = chain.sequences.range(place..chain.published);
+            back = later.map(|other| usize::try_from(other - first).unwrap_or(index)).collect();
+            chain.published = place;
+        }
+        for index in back {
+            let slot = &mut self.slots[index];
+            if slot.state == State::Published {
+                self.publishing -= 1;
+            }
+            slot.state = State::Ready;
+        }
+    }
+}
+
+/// `SipHash` with fixed keys: the same in every run. Two keys with one hash share a chain, which costs order no harm.
+fn hash(key: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
 }

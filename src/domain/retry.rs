@@ -1,1 +1,166 @@
-//! (to come)
+//! How long to wait, and how often to try: decided from numbers alone.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// Exponential back-off with full jitter; a server's hint comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// The bound of the first wait; it doubles with each attempt.
+    pub base: Duration,
+    /// The highest bound.
+    pub cap: Duration,
+    /// The longest hint that is obeyed; longer ones count as this.
+    pub hint_cap: Duration,
+}
+
+impl Backoff {
+    /// How long to wait before the next attempt, after `failures` of them (from 1). `jitter` is drawn by the caller from
+    /// `[0, 1)`. Without a hint the wait is uniform in `(0, min(cap, base × 2^(failures − 1)))` ("full jitter", AWS
+    /// Architecture Blog, 2015); with one it is the hint and up to a tenth more, so that a crowd does not return at once.
+    pub fn delay(&self, failures: u32, hint: Option<Duration>, jitter: f64) -> Duration {
+        let jitter = jitter.clamp(0.0, 1.0);
+        if let Some(hint) = hint {
+            return hint.min(self.hint_cap).mul_f64(1.0 + jitter / 10.0);
+        }
+        let doublings = failures.saturating_sub(1).min(31);
+        self.base.saturating_mul(1 << doublings).min(self.cap).mul_f64(jitter)
+    }
+}
+
+/// Outage or poison? A failed attempt counts against a batch only if something else succeeded since its previous one:
+/// while nobody succeeds it is an outage, and waiting is unlimited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Patience {
+    counted: u32,
+    seen: u64,
+}
+
+impl Patience {
+    /// Starts counting; `successes` is how many calls have succeeded so far.
+    pub fn new(successes: u64) -> Self {
+        Self { counted: 0, seen: successes }
+    }
+
+    /// Notes a failure; returns how many count so far.
+    pub fn failed(&mut self, successes: u64) -> u32 {
+        if successes > self.seen {
+            self.counted += 1;
+        }
+        self.seen = successes;
+        self.counted
+    }
+}
+
+/// The share of records that may become dead letters for the provider's sake. A worker that rejects more is not finding bad
+/// records: something else is wrong.
+#[derive(Clone, Debug)]
+pub struct DeadLetterRate {
+    share: f64,
+    window: Duration,
+    outcomes: VecDeque<(Instant, usize, bool)>,
+    all: usize,
+    rejected: usize,
+}
+
+/// Below this many outcomes a share says nothing.
+const ENOUGH: usize = 20;
+
+impl DeadLetterRate {
+    /// `share` in `0..=1` of the outcomes within `window`.
+    pub fn new(share: f64, window: Duration) -> Self {
+        Self { share, window, outcomes: VecDeque::new(), all: 0, rejected: 0 }
+    }
+
+    /// Notes that this many records were embedded.
+    pub fn embedded(&mut self, records: usize, now: Instant) {
+        self.note(records, false, now);
+    }
+
+    /// Whether one more dead letter stays within the share; if so it is noted.
+    pub fn allows(&mut self, now: Instant) -> bool {
+        self.expire(now);
+        let (all, rejected) = (self.all + 1, self.rejected + 1);
+        if all >= ENOUGH && rejected as f64 > self.share * all as f64 {
+            return false;
+        }
+        self.note(1, true, now);
+        true
+    }
+
+    /// Forgets what was: the provider was found to work.
+    pub fn reset(&mut self) {
+        self.outcomes.clear();
+        (self.all, self.rejected) = (0, 0);
+    }
+
+    fn note(&mut self, records: usize, rejected: bool, now: Instant) {
+        self.expire(now);
+        self.outcomes.push_back((now, records, rejected));
+        self.all += records;
+        self.rejected += if rejected { records } else { 0 };
+    }
+
+    fn expire(&mut self, now: Instant) {
+        while let Some((at, records, rejected)) = self.outcomes.front().copied()
+            && now.saturating_duration_since(at) > self.window
+        {
+            self.outcomes.pop_front();
+            self.all -= records;
+            self.rejected -= if rejected { records } else { 0 };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BACKOFF: Backoff = Backoff {
+        base: Duration::from_millis(500),
+        cap: Duration::from_secs(60),
+        hint_cap: Duration::from_secs(60),
+    };
+
+    #[test]
+    fn back_off_doubles_up_to_its_cap() {
+        assert_eq!(BACKOFF.delay(1, None, 1.0), Duration::from_millis(500));
+        assert_eq!(BACKOFF.delay(2, None, 1.0), Duration::from_secs(1));
+        assert_eq!(BACKOFF.delay(8, None, 1.0), Duration::from_secs(60));
+        assert_eq!(BACKOFF.delay(u32::MAX, None, 1.0), Duration::from_secs(60));
+        assert_eq!(BACKOFF.delay(3, None, 0.0), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_hint_is_obeyed_up_to_its_cap() {
+        assert_eq!(BACKOFF.delay(9, Some(Duration::from_secs(2)), 0.0), Duration::from_secs(2));
+        assert_eq!(BACKOFF.delay(1, Some(Duration::from_secs(86_400)), 0.0), Duration::from_secs(60));
+        assert!(BACKOFF.delay(1, Some(Duration::from_secs(10)), 0.99) < Duration::from_secs(11));
+    }
+
+    #[test]
+    fn failures_count_only_while_others_succeed() {
+        let mut patience = Patience::new(10);
+        assert_eq!(patience.failed(10), 0);
+        assert_eq!(patience.failed(10), 0);
+        assert_eq!(patience.failed(11), 1);
+        assert_eq!(patience.failed(11), 1);
+        assert_eq!(patience.failed(40), 2);
+    }
+
+    #[test]
+    fn dead_letters_above_the_share_are_refused_until_the_window_has_passed() {
+        let start = tokio::time::Instant::now().into_std();
+        let mut rate = DeadLetterRate::new(0.2, Duration::from_secs(60));
+        for _ in 0..19 {
+            assert!(rate.allows(start), "a few records say nothing");
+        }
+        assert!(!rate.allows(start));
+        rate.embedded(80, start);
+        assert!(rate.allows(start));
+        assert!(!rate.allows(start + Duration::from_secs(1)) || rate.rejected <= 21);
+        assert!(rate.allows(start + Duration::from_secs(62)), "the window has passed");
+        rate.reset();
+        assert!(rate.allows(start));
+    }
+}
