@@ -7,4 +7,3 @@ pub mod bisect;
 pub mod ledger;
 pub mod record;
 pub mod retry;
-pub mod tokens;

@@ -1,0 +1,353 @@
+//! Membership of the consumer group: the rebalance callbacks, the lanes they open and close, and what they tell the loop.
+//!
+//! The callbacks run on the poll thread, inside `poll`. No lock is held across that poll.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rdkafka::consumer::base_consumer::PartitionQueue;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::error::KafkaResult;
+use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientContext, Statistics};
+use tokio::sync::mpsc::UnboundedSender;
+use tracing::{debug, error, info, warn};
+
+use super::budget::Budget;
+use super::commits::Commits;
+use super::source::{Assigned, End, Event, Revoke};
+use crate::config::Start;
+use crate::domain::ledger::Progress;
+use crate::domain::record::{Generation, Position, TopicPartition};
+use crate::metrics::Metrics;
+
+/// How long the commit of a revoke is waited for: without a broker it would block for a whole session.
+const REVOKE_COMMIT: Duration = Duration::from_secs(3);
+/// How long questions to the broker about a new partition may take, each.
+const ASK: Duration = Duration::from_secs(10);
+/// What the poll thread waits beyond the loop's own deadline before it takes the partitions for lost.
+const REPLY_MARGIN: Duration = Duration::from_secs(1);
+
+pub(super) type Client = BaseConsumer<Membership>;
+
+/// One partition that is held.
+pub(super) struct Lane {
+    pub(super) generation: Generation,
+    pub(super) queue: PartitionQueue<Membership>,
+    pub(super) polled: u64,
+    pub(super) settled: u64,
+    pub(super) position: Option<Position>,
+    /// Where a partition without a committed position begins.
+    pub(super) initial: Option<Position>,
+}
+
+#[derive(Default)]
+pub(super) struct Lanes {
+    generations: u64,
+    pub(super) held: BTreeMap<TopicPartition, Lane>,
+}
+
+/// What the callbacks, the poll thread and the handle share.
+pub(super) struct Shared {
+    pub(super) events: UnboundedSender<Event>,
+    pub(super) lanes: Mutex<Lanes>,
+    pub(super) commits: Mutex<Commits>,
+    /// Weak, or the consumer would hold itself through its context and never close.
+    pub(super) consumer: OnceLock<Weak<Client>>,
+    pub(super) budget: Arc<Budget>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) group: String,
+    pub(super) start: Start,
+    pub(super) draining: AtomicBool,
+    pub(super) revoke_deadline: Duration,
+    pub(super) shutdown_deadline: Duration,
+    pub(super) helpers: Mutex<Vec<JoinHandle<()>>>,
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    /// The loop that receives lives as long as the process does anything; a closed channel means it is ending.
+    pub(super) fn tell(&self, event: Event) {
+        if self.events.send(event).is_err() {
+            debug!("the pipeline has ended");
+        }
+    }
+
+    fn count(&self, event: &str) {
+        self.metrics.kafka_rebalances_total.with_label_values(&[self.group.as_str(), event]).inc();
+    }
+}
+
+/// The consumer's context.
+pub(super) struct Membership {
+    pub(super) shared: Arc<Shared>,
+}
+
+impl ClientContext for Membership {
+    fn stats(&self, statistics: Statistics) {
+        let mut ends = Vec::new();
+        let lanes = lock(&self.shared.lanes);
+        let commits = lock(&self.shared.commits);
+        for (partition, lane) in &lanes.held {
+            let Some(figures) = statistics
+                .topics
+                .get(&*partition.topic)
+                .and_then(|topic| topic.partitions.get(&partition.partition))
+            else {
+                continue;
+            };
+            // Readers of committed records stop at the last stable offset.
+            let end = if figures.ls_offset >= 0 { figures.ls_offset } else { figures.hi_offset };
+            if end >= 0 {
+                let committed = commits.committed(lane.generation);
+                ends.push(End { generation: lane.generation, end, committed });
+            }
+        }
+        drop((lanes, commits));
+        self.shared.tell(Event::Ends(ends));
+    }
+}
+
+impl ConsumerContext for Membership {
+    fn rebalance(&self, consumer: &Client, err: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        match err {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.assigned(consumer, list),
+            _ => self.revoked(consumer, list),
+        }
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
+        let outcome = if result.is_ok() { "ok" } else { "error" };
+        self.shared
+            .metrics
+            .kafka_commits_total
+            .with_label_values(&[self.shared.group.as_str(), outcome])
+            .inc();
+        if let Err(failure) = &result {
+            // A rebalance in progress refuses commits: the positions are kept and committed again.
+            warn!(error = %failure, "commit refused, trying again");
+        }
+        lock(&self.shared.commits).answered(result.is_ok());
+    }
+}
+
+impl Membership {
+    fn assigned(&self, consumer: &Client, list: &TopicPartitionList) {
+        let shared = &self.shared;
+        shared.count("assigned");
+        let opened = self.open(list);
+        let result = match consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => consumer.incremental_assign(list),
+            _ => consumer.assign(list),
+        };
+        if let Err(failure) = result {
+            shared.tell(Event::Fatal(format!("cannot take up the assigned partitions: {failure}")));
+            return;
+        }
+        info!(partitions = opened.len(), "partitions assigned");
+        self.find_positions(&opened);
+        shared.tell(Event::Assigned(opened));
+    }
+
+    /// Splits each partition's queue off, before the assignment takes effect: nothing reaches the main queue.
+    fn open(&self, list: &TopicPartitionList) -> Vec<Assigned> {
+        let shared = &self.shared;
+        let Some(client) = shared.consumer.get().and_then(Weak::upgrade) else { return Vec::new() };
+        let mut lanes = lock(&shared.lanes);
+        let mut opened = Vec::new();
+        for element in list.elements() {
+            let partition = TopicPartition { topic: element.topic().into(), partition: element.partition() };
+            // Dropping an old queue after the split would take away the new one's wake-up.
+            lanes.held.remove(&partition);
+            let Some(mut queue) = client.split_partition_queue(&partition.topic, partition.partition) else {
+                shared.tell(Event::Fatal(format!("cannot split the queue of {partition}")));
+                continue;
+            };
+            let budget = Arc::clone(&shared.budget);
+            queue.set_nonempty_callback(move || budget.unpark());
+            lanes.generations += 1;
+            let generation = Generation(lanes.generations);
+            opened.push(Assigned { generation, partition: partition.clone() });
+            let lane = Lane { generation, queue, polled: 0, settled: 0, position: None, initial: None };
+            lanes.held.insert(partition, lane);
+        }
+        opened
+    }
+
+    fn revoked(&self, consumer: &Client, list: &TopicPartitionList) {
+        let lost = consumer.assignment_lost();
+        let closed = self.close(list);
+        let generations: Vec<Generation> = closed.iter().map(|(generation, _)| *generation).collect();
+        self.shared.count(if lost { "lost" } else { "revoked" });
+        if lost {
+            warn!(partitions = closed.len(), "partitions lost: another member may have them already");
+            self.shared.tell(Event::Lost(generations));
+        } else if !generations.is_empty() {
+            info!(partitions = closed.len(), "partitions revoked");
+            self.give_up(&closed, generations);
+        }
+        let result = match consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => consumer.incremental_unassign(list),
+            _ => consumer.unassign(),
+        };
+        if let Err(failure) = result {
+            error!(error = %failure, "cannot let go of revoked partitions");
+        }
+    }
+
+    /// Stops polling the partitions of a revoke.
+    fn close(&self, list: &TopicPartitionList) -> Vec<(Generation, TopicPartition)> {
+        let mut lanes = lock(&self.shared.lanes);
+        let mut closed = Vec::new();
+        for element in list.elements() {
+            let partition = TopicPartition { topic: element.topic().into(), partition: element.partition() };
+            if let Some(lane) = lanes.held.remove(&partition) {
+                closed.push((lane.generation, partition));
+            }
+        }
+        closed
+    }
+
+    /// Waits until the loop has finished what is worth it, then commits. No answer in time means lost: nothing is committed.
+    fn give_up(&self, closed: &[(Generation, TopicPartition)], generations: Vec<Generation>) {
+        let shared = &self.shared;
+        let draining = shared.draining.load(Ordering::Acquire);
+        let within = if draining { shared.shutdown_deadline } else { shared.revoke_deadline };
+        let (reply, answer) = sync_channel(1);
+        shared.tell(Event::Revoked(Revoke { generations, within, reply }));
+        let Some(progress) = wait(&answer, within + REPLY_MARGIN) else {
+            warn!("the drain of revoked partitions did not end in time; they count as lost");
+            return;
+        };
+        let mut positions = TopicPartitionList::new();
+        {
+            let mut commits = lock(&shared.commits);
+            for (generation, partition) in closed {
+                let position = progress.iter().find(|lane| lane.generation == *generation);
+                let position = position.and_then(|lane| lane.position);
+                if let Some(position) = position.filter(|at| commits.committed(*generation) != Some(*at)) {
+                    let next = KafkaOffset::Offset(position.next());
+                    if let Err(failure) =
+                        positions.add_partition_offset(&partition.topic, partition.partition, next)
+                    {
+                        error!(error = %failure, %partition, "cannot commit a position");
+                    }
+                }
+                commits.forget(*generation);
+            }
+        }
+        if positions.count() > 0 {
+            self.commit_now(positions);
+        }
+    }
+
+    /// Commits synchronously, on a thread of its own: the call knows no deadline.
+    fn commit_now(&self, positions: TopicPartitionList) {
+        let Some(client) = self.shared.consumer.get().and_then(Weak::upgrade) else { return };
+        let (done, result) = sync_channel(1);
+        let committing = std::thread::spawn(move || {
+            let committed = client.commit(&positions, CommitMode::Sync);
+            drop((positions, client));
+            // Nobody waits any more once the deadline has passed.
+            done.try_send(committed).ok();
+        });
+        lock(&self.shared.helpers).push(committing);
+        let group = self.shared.group.as_str();
+        let counted =
+            |outcome| self.shared.metrics.kafka_commits_total.with_label_values(&[group, outcome]).inc();
+        match wait(&result, REVOKE_COMMIT) {
+            Some(Ok(())) => counted("ok"),
+            Some(Err(failure)) => {
+                counted("error");
+                warn!(error = %failure, "the last commit of revoked partitions was refused: their tail is repeated");
+            }
+            None => {
+                counted("error");
+                warn!(
+                    "the last commit of revoked partitions got no answer in time: their tail may be repeated"
+                );
+            }
+        }
+    }
+
+    /// Asks, beside the poll thread, where new partitions stand. One without a committed position gets its first one committed,
+    /// so that its lag is true from the start.
+    fn find_positions(&self, opened: &[Assigned]) {
+        let Some(client) = self.shared.consumer.get().and_then(Weak::upgrade) else { return };
+        if opened.is_empty() {
+            return;
+        }
+        let opened: Vec<Assigned> = opened.to_vec();
+        let shared = Arc::clone(&self.shared);
+        let asking = std::thread::spawn(move || {
+            for (generation, position, committed) in positions(&client, &opened, shared.start) {
+                if committed {
+                    lock(&shared.commits).note(generation, position);
+                    continue;
+                }
+                let mut lanes = lock(&shared.lanes);
+                if let Some(lane) = lanes.held.values_mut().find(|lane| lane.generation == generation) {
+                    lane.initial = Some(position);
+                }
+            }
+            drop(client);
+            shared.budget.unpark();
+        });
+        let mut helpers = lock(&self.shared.helpers);
+        helpers.retain(|helper| !helper.is_finished());
+        helpers.push(asking);
+    }
+}
+
+/// Where partitions stand, and whether that is committed.
+fn positions(client: &Client, opened: &[Assigned], start: Start) -> Vec<(Generation, Position, bool)> {
+    let mut list = TopicPartitionList::new();
+    for Assigned { partition, .. } in opened {
+        list.add_partition(&partition.topic, partition.partition);
+    }
+    let committed = match client.committed_offsets(list, ASK) {
+        Ok(committed) => committed.to_topic_map(),
+        Err(failure) => {
+            warn!(error = %failure, "cannot ask for committed positions");
+            return Vec::new();
+        }
+    };
+    let mut found = Vec::new();
+    for Assigned { generation, partition } in opened {
+        let name = (partition.topic.to_string(), partition.partition);
+        if let Some(KafkaOffset::Offset(next)) = committed.get(&name) {
+            found.push((*generation, Position::at(*next), true));
+            continue;
+        }
+        match client.fetch_watermarks(&partition.topic, partition.partition, ASK) {
+            Ok((low, high)) => {
+                let first = if start == Start::Earliest { low } else { high };
+                found.push((*generation, Position::at(first), false));
+            }
+            Err(failure) => warn!(error = %failure, %partition, "cannot ask for a partition's first offset"),
+        }
+    }
+    found
+}
+
+fn wait<T>(answer: &Receiver<T>, within: Duration) -> Option<T> {
+    answer.recv_timeout(within).ok()
+}
+
+/// What the loop knows of each lane, taken up by the poll thread.
+pub(super) fn take_up(lanes: &mut Lanes, progress: &[Progress]) {
+    for lane in lanes.held.values_mut() {
+        if let Ok(index) = progress.binary_search_by_key(&lane.generation, |lane| lane.generation) {
+            lane.settled = progress[index].settled;
+            lane.position = progress[index].position;
+        }
+    }
+}

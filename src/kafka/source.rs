@@ -1,0 +1,377 @@
+//! The poll thread: the only caller of the consumer.
+//!
+//! It polls, takes in, commits and serves the rebalance callbacks; it never waits on batching, the gate or HTTP, so nothing there
+//! can make the group think that it is dead. It waits in one place, `park_timeout`, and is woken by the
+//! consumer's queues, by the budget and by commands. What it knows leaves as one enum; what comes back is a `watch` of positions.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{CommitMode, Consumer};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
+use tokio::sync::{mpsc, watch};
+use tracing::{error, warn};
+
+use super::budget::Budget;
+use super::commits::Commits;
+use super::membership::{Client, Lane, Lanes, Membership, Shared, lock, take_up};
+use super::message::{self, Topics};
+use crate::config::Config;
+use crate::domain::ledger::Progress;
+use crate::domain::record::{Content, Generation, Position, Record, RejectReason, TopicPartition};
+use crate::metrics::Metrics;
+
+/// The safety net below the wake-ups, which come at edges only.
+const PARK: Duration = Duration::from_millis(20);
+/// `poll` returns nothing after a served event too: one poll a turn would serve events slowly.
+const MAIN_POLLS: usize = 4;
+/// Records taken from one partition before the next one has its turn.
+const RECORDS_A_TURN: usize = 32;
+/// The same client error is logged once in this time.
+const SAME_ERROR: Duration = Duration::from_secs(60);
+/// How long helper threads may hold the consumer at the end.
+const HELPERS: Duration = Duration::from_secs(5);
+
+/// A record as it leaves the poll thread: taken in, and charged to the budget.
+#[derive(Debug)]
+pub struct Received {
+    /// The record.
+    pub record: Arc<Record>,
+    /// What intake made of it.
+    pub content: Content,
+    /// What is charged for it, in bytes.
+    pub bytes: u64,
+}
+
+/// A partition that was assigned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assigned {
+    /// The name of this assignment.
+    pub generation: Generation,
+    /// The partition.
+    pub partition: TopicPartition,
+}
+
+/// A revoke: the poll thread waits for the reply.
+#[derive(Debug)]
+pub struct Revoke {
+    /// Whose work is to be finished.
+    pub generations: Vec<Generation>,
+    /// How long that may take.
+    pub within: Duration,
+    /// How far each lane got: what is committed. Dropped unanswered, the partitions count as lost.
+    pub reply: SyncSender<Vec<Progress>>,
+}
+
+/// Where a partition ends, as the broker said last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The lane.
+    pub generation: Generation,
+    /// The offset behind the partition's last record.
+    pub end: i64,
+    /// What is committed.
+    pub committed: Option<Position>,
+}
+
+/// All that the poll thread tells.
+#[derive(Debug)]
+pub enum Event {
+    /// Records, in the order of each partition.
+    Records(Vec<(Generation, Received)>),
+    /// New partitions; possibly none.
+    Assigned(Vec<Assigned>),
+    /// Partitions that another member waits for.
+    Revoked(Revoke),
+    /// Partitions that another member may have already.
+    Lost(Vec<Generation>),
+    /// Where partitions end.
+    Ends(Vec<End>),
+    /// The consumer cannot go on: the process ends.
+    Fatal(String),
+    /// The consumer has left the group.
+    Closed,
+}
+
+/// What makes a record ready to batch.
+pub type Intake = Box<dyn FnMut(Record) -> Received + Send>;
+
+/// The handle of the poll thread.
+pub struct Source {
+    shared: Arc<Shared>,
+    progress: watch::Sender<Vec<Progress>>,
+    thread: JoinHandle<()>,
+}
+
+impl Source {
+    /// Joins the group and starts to poll. `beat` is called at every turn.
+    ///
+    /// # Errors
+    /// A setting that librdkafka refuses.
+    pub fn start(
+        config: &Config,
+        partitions: usize,
+        budget: Arc<Budget>,
+        metrics: Arc<Metrics>,
+        intake: Intake,
+        beat: Box<dyn Fn() + Send>,
+    ) -> Result<(Self, mpsc::UnboundedReceiver<Event>), KafkaError> {
+        let (events, receiver) = mpsc::unbounded_channel();
+        let (progress, progress_seen) = watch::channel(Vec::new());
+        let shared = Arc::new(Shared {
+            events,
+            lanes: Mutex::new(Lanes::default()),
+            commits: Mutex::new(Commits::default()),
+            consumer: OnceLock::new(),
+            budget: Arc::clone(&budget),
+            metrics,
+            group: config.kafka.group_id.clone(),
+            start: config.kafka.start,
+            draining: AtomicBool::new(false),
+            revoke_deadline: config.kafka.revoke_deadline,
+            shutdown_deadline: config.shutdown_deadline,
+            helpers: Mutex::new(Vec::new()),
+        });
+        let membership = Membership { shared: Arc::clone(&shared) };
+        let mut consumer: Client =
+            super::consumer(&config.kafka, partitions).create_with_context(membership)?;
+        // Before the `Arc`, and before anything can be missed.
+        consumer.set_nonempty_callback(move || budget.unpark());
+        let consumer = Arc::new(consumer);
+        shared.consumer.get_or_init(|| Arc::downgrade(&consumer));
+        let topics: Vec<&str> = config.kafka.input_topics.iter().map(String::as_str).collect();
+        consumer.subscribe(&topics)?;
+        let poll = Poll {
+            consumer,
+            shared: Arc::clone(&shared),
+            progress: progress_seen,
+            intake,
+            beat,
+            topics: Topics::default(),
+            max_uncommitted: config.limits.max_uncommitted as u64,
+            logged: BTreeMap::new(),
+        };
+        let thread = std::thread::Builder::new().name("poll".to_owned()).spawn(move || poll.run()).map_err(
+            |failure| KafkaError::ClientCreation(format!("cannot start the poll thread: {failure}")),
+        )?;
+        shared.budget.belongs_to(thread.thread().clone());
+        Ok((Self { shared, progress, thread }, receiver))
+    }
+
+    /// Tells the poll thread how far each lane is, in the order of generations.
+    pub fn publish_progress(&self, progress: Vec<Progress>) {
+        self.progress.send_replace(progress);
+        self.shared.budget.wake();
+    }
+
+    /// Leaves the group: everything is revoked, drained and committed; then `Closed` follows.
+    pub fn leave(&self) {
+        self.shared.draining.store(true, Ordering::Release);
+        self.shared.budget.unpark();
+    }
+
+    /// Whether the thread has ended.
+    pub fn has_ended(&self) -> bool {
+        self.thread.is_finished()
+    }
+}
+
+struct Poll {
+    consumer: Arc<Client>,
+    shared: Arc<Shared>,
+    progress: watch::Receiver<Vec<Progress>>,
+    intake: Intake,
+    beat: Box<dyn Fn() + Send>,
+    topics: Topics,
+    max_uncommitted: u64,
+    logged: BTreeMap<String, Instant>,
+}
+
+impl Poll {
+    fn run(mut self) {
+        let mut left: Option<Instant> = None;
+        loop {
+            (self.beat)();
+            if self.shared.draining.load(Ordering::Acquire) && left.is_none() {
+                self.consumer.unsubscribe();
+                left = Some(now());
+            }
+            let busy = self.turn();
+            if let Some(since) = left {
+                let over = now().saturating_duration_since(since) > self.shared.shutdown_deadline + HELPERS;
+                if over || lock(&self.shared.lanes).held.is_empty() {
+                    break;
+                }
+            }
+            if !busy {
+                std::thread::park_timeout(PARK);
+            }
+        }
+        self.close();
+    }
+
+    /// One turn; `true` if there may be more at once.
+    fn turn(&mut self) -> bool {
+        let mut records = Vec::new();
+        for _ in 0..MAIN_POLLS {
+            match Arc::clone(&self.consumer).poll(Duration::ZERO) {
+                Some(Ok(message)) => self.stray(&message, &mut records),
+                Some(Err(failure)) => self.report(&failure),
+                None => {}
+            }
+        }
+        let failures = self.poll_partitions(&mut records);
+        for failure in &failures {
+            self.report(failure);
+        }
+        let busy = !records.is_empty();
+        if busy {
+            self.shared.tell(Event::Records(records));
+        }
+        self.commit();
+        busy
+    }
+
+    fn poll_partitions(&mut self, records: &mut Vec<(Generation, Received)>) -> Vec<KafkaError> {
+        let shared = Arc::clone(&self.shared);
+        let mut lanes = lock(&shared.lanes);
+        if self.progress.has_changed().unwrap_or(false) {
+            take_up(&mut lanes, &self.progress.borrow_and_update());
+        }
+        let mut failures = Vec::new();
+        let mut stopped = false;
+        for (partition, lane) in &mut lanes.held {
+            for _ in 0..RECORDS_A_TURN {
+                if !shared.budget.has_room() || lane.polled - lane.settled >= self.max_uncommitted {
+                    stopped = true;
+                    break;
+                }
+                match next(lane) {
+                    None => break,
+                    Some(Err(failure)) => failures.push(failure),
+                    Some(Ok(message)) => {
+                        let received = take_in(&message, &partition.topic, &mut self.intake, &shared);
+                        drop(message);
+                        lane.polled += 1;
+                        records.push((lane.generation, received));
+                    }
+                }
+            }
+        }
+        if stopped {
+            shared.budget.stopped_at_a_limit();
+            // What was released between the look and the flag would wake nobody: look once more at the next turn.
+        }
+        failures
+    }
+
+    /// A record on the main queue, fetched before its partition's queue was split off.
+    fn stray(&mut self, message: &BorrowedMessage<'_>, records: &mut Vec<(Generation, Received)>) {
+        let partition =
+            TopicPartition { topic: self.topics.name(message.topic()), partition: message.partition() };
+        let shared = Arc::clone(&self.shared);
+        let mut lanes = lock(&shared.lanes);
+        let Some(lane) = lanes.held.get_mut(&partition) else { return };
+        lane.polled += 1;
+        let received = take_in(message, &partition.topic, &mut self.intake, &shared);
+        records.push((lane.generation, received));
+    }
+
+    fn commit(&mut self) {
+        let at = now();
+        let lanes = lock(&self.shared.lanes);
+        let mut commits = lock(&self.shared.commits);
+        let held = lanes
+            .held
+            .values()
+            .filter_map(|lane| lane.position.or(lane.initial).map(|position| (lane.generation, position)));
+        let due = commits.due(held, at);
+        if due.is_empty() {
+            return;
+        }
+        let mut list = TopicPartitionList::new();
+        for (partition, lane) in &lanes.held {
+            let Some((_, position)) = due.iter().find(|(generation, _)| *generation == lane.generation)
+            else {
+                continue;
+            };
+            let next = KafkaOffset::Offset(position.next());
+            if let Err(failure) = list.add_partition_offset(&partition.topic, partition.partition, next) {
+                error!(error = %failure, %partition, "cannot commit a position");
+            }
+        }
+        match self.consumer.commit(&list, CommitMode::Async) {
+            Ok(()) => commits.started(due, at),
+            Err(failure) => warn!(error = %failure, "cannot start a commit, trying again"),
+        }
+    }
+
+    fn report(&mut self, failure: &KafkaError) {
+        let fatal = matches!(failure, KafkaError::MessageConsumptionFatal(_));
+        let code =
+            failure.rdkafka_error_code().map_or_else(|| "unknown".to_owned(), |code| format!("{code:?}"));
+        let labels = [code.as_str(), if fatal { "true" } else { "false" }];
+        self.shared.metrics.kafka_client_errors_total.with_label_values(&labels).inc();
+        if fatal {
+            self.shared.tell(Event::Fatal(format!("the consumer cannot go on: {failure}")));
+            return;
+        }
+        let at = now();
+        let known =
+            self.logged.get(&code).is_some_and(|last| at.saturating_duration_since(*last) < SAME_ERROR);
+        if !known {
+            warn!(error = %failure, "the kafka client reports an error and goes on");
+            self.logged.insert(code, at);
+        }
+    }
+
+    /// Lets the consumer go. Every queue holds it, and so may a helper thread.
+    fn close(self) {
+        let Self { consumer, shared, beat, .. } = self;
+        let held = std::mem::take(&mut lock(&shared.lanes).held);
+        if !held.is_empty() {
+            shared.tell(Event::Lost(held.values().map(|lane| lane.generation).collect()));
+        }
+        drop(held);
+        let since = now();
+        while lock(&shared.helpers).iter().any(|helper| !helper.is_finished())
+            && now().saturating_duration_since(since) < HELPERS
+        {
+            beat();
+            std::thread::park_timeout(PARK);
+        }
+        drop(consumer);
+        shared.tell(Event::Closed);
+    }
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+fn next(lane: &Lane) -> Option<KafkaResult<BorrowedMessage<'_>>> {
+    lane.queue.poll(Duration::ZERO)
+}
+
+fn take_in(
+    message: &BorrowedMessage<'_>,
+    topic: &Arc<str>,
+    intake: &mut Intake,
+    shared: &Shared,
+) -> Received {
+    let (record, readable) = message::record(message, Arc::clone(topic));
+    let mut received = intake(record);
+    if !readable {
+        let why = "a header's name is not valid UTF-8 (the headers are left out here)".to_owned();
+        received.content = Content::Reject(RejectReason::InvalidInput, why);
+    }
+    shared.budget.charge(received.bytes);
+    shared.metrics.records_consumed_total.with_label_values(&[&**topic]).inc();
+    received
+}

@@ -1,0 +1,269 @@
+//! Calls: what may start now, what runs, what came back.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::UnboundedSender;
+use tracing::debug;
+
+use super::publish::{Kind, Outcome};
+use super::work::{Entry, Work};
+use super::{Pipeline, Sink, now};
+use crate::domain::batcher::Batch;
+use crate::output::{self, Outgoing};
+use crate::provider::{CallOutcome, Embedder, Failure, SuspendReason, Verdict};
+
+/// The text that tells a bad record from a bad configuration. Never published.
+const CANARY: &str = "ping";
+/// What the canary costs, by estimate.
+const CANARY_TOKENS: u64 = 2;
+/// A canary that hangs says as much as one that fails; a whole call's timeout would be a long time to wait for the word.
+const CANARY_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A call on the wire, or its answer being read.
+pub(super) struct Running {
+    /// `None`: the canary.
+    pub(super) work: Option<Work>,
+    estimate: u64,
+    sent: Instant,
+    /// Successes when it was sent: more of them later prove that the configuration is fine.
+    pub(super) successes: u64,
+}
+
+/// What a call tells the loop.
+pub(super) enum Called {
+    /// The last byte is here: the slot is free.
+    Received(u64, Instant),
+    /// The answer is read.
+    Finished(u64, Result<Answered, Failure>),
+}
+
+/// A good answer.
+pub(super) struct Answered {
+    outputs: Vec<Outgoing>,
+    tokens: Option<u64>,
+    cost_usd: Option<f64>,
+}
+
+impl<E: Embedder, S: Sink> Pipeline<E, S> {
+    /// Starts what is due, as far as slots and limits allow: first what waits for another attempt, then batches.
+    pub(super) fn start_calls(&mut self, now: Instant) {
+        if self.suspension.is_some() || self.draining || self.publishing.is_paused(now) {
+            return;
+        }
+        loop {
+            if let Some(index) = self.waiting.iter().position(|work| work.due <= now) {
+                let tokens = self.waiting[index].tokens;
+                if !self.admits(tokens, now) {
+                    return;
+                }
+                if let Some(work) = self.waiting.remove(index) {
+                    self.send(work, now);
+                }
+            } else if let Some(size) = self.batcher.due(now) {
+                if !self.admits(size.tokens, now) {
+                    return;
+                }
+                if let Some(batch) = self.batcher.close(now) {
+                    let work = self.closed(batch, now);
+                    self.send(work, now);
+                }
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Asks the gate, and counts the time that a due batch is held back.
+    fn admits(&mut self, tokens: u64, now: Instant) -> bool {
+        if let Some((since, limit)) = self.throttled.take() {
+            let waited = now.saturating_duration_since(since).as_secs_f64();
+            let labels = [self.metrics.model(), limit];
+            self.metrics.api_throttle_wait_seconds_total.with_label_values(&labels).inc_by(waited);
+        }
+        if self.gate.admit(tokens, now) {
+            return true;
+        }
+        if let Some(limit) = self.gate.waiting_for(tokens, now) {
+            self.throttled = Some((now, limit.as_str()));
+        }
+        false
+    }
+
+    fn closed(&self, batch: Batch<Arc<Entry>>, now: Instant) -> Work {
+        let metrics = &self.metrics;
+        metrics.batch_records.observe(batch.size.records as f64);
+        metrics.batch_tokens.observe(batch.size.tokens as f64);
+        metrics.batch_fill_ratio.observe(batch.size.fill(self.batcher.limits()).min(1.0));
+        let waited = now.saturating_duration_since(batch.since).as_secs_f64();
+        metrics.batch_wait_seconds.observe(waited);
+        metrics.stage_duration_seconds.with_label_values(&["queue"]).observe(waited);
+        metrics.batches_closed_total.with_label_values(&[batch.cause.as_str()]).inc();
+        Work::new(&*self.embedder, batch.entries, 0, None, self.successes, now)
+    }
+
+    fn send(&mut self, mut work: Work, now: Instant) {
+        work.attempts += 1;
+        for entry in &work.entries {
+            self.ledger.sent(entry.id);
+        }
+        let labels = [self.metrics.model(), "estimated"];
+        self.metrics.tokens_total.with_label_values(&labels).inc_by(work.tokens);
+        self.failing.get_or_insert((now, None));
+        let (body, entries, estimate) = (work.body.clone(), work.entries.clone(), work.tokens);
+        let id = self.remember(Some(work), estimate, now);
+        let (embedder, done) = (Arc::clone(&self.embedder), self.called.clone());
+        let model = self.config.provider.model.clone();
+        tokio::spawn(async move {
+            let answer = embedder.send(body).await;
+            tell(&done, Called::Received(id, super::now()));
+            let result = match answer {
+                Err(failure) => Err(failure),
+                Ok(answer) => {
+                    let reading = move || read(&*embedder, &answer, &entries, &model);
+                    match tokio::task::spawn_blocking(reading).await {
+                        Ok(result) => result,
+                        // A panic ends the process (the panic hook); a cancelled task means that it is ending.
+                        Err(_) => return,
+                    }
+                }
+            };
+            tell(&done, Called::Finished(id, result));
+        });
+    }
+
+    /// Sends the canary, past the gate: it is what opens it.
+    pub(super) fn send_canary(&mut self, now: Instant) {
+        let id = self.remember(None, CANARY_TOKENS, now);
+        let (embedder, done) = (Arc::clone(&self.embedder), self.called.clone());
+        let body = embedder.body(&[CANARY]);
+        tokio::spawn(async move {
+            let result = match tokio::time::timeout(CANARY_DEADLINE, embedder.send(body)).await {
+                Err(_) => Err(canary_hangs()),
+                Ok(Err(failure)) => Err(failure),
+                Ok(Ok(answer)) => embedder.read(&answer, 1).map(|vectors| Answered {
+                    outputs: Vec::new(),
+                    tokens: vectors.tokens,
+                    cost_usd: vectors.cost_usd,
+                }),
+            };
+            tell(&done, Called::Finished(id, result));
+        });
+    }
+
+    fn remember(&mut self, work: Option<Work>, estimate: u64, now: Instant) -> u64 {
+        self.ids += 1;
+        let running = Running { work, estimate, sent: now, successes: self.successes };
+        self.running.insert(self.ids, running);
+        self.ids
+    }
+
+    pub(super) fn called(&mut self, called: Called) {
+        match called {
+            Called::Received(id, at) => {
+                if let Some(running) = self.running.get(&id) {
+                    self.gate.release();
+                    let seconds = at.saturating_duration_since(running.sent).as_secs_f64();
+                    self.metrics.stage_duration_seconds.with_label_values(&["embed"]).observe(seconds);
+                }
+            }
+            Called::Finished(id, result) => {
+                let Some(running) = self.running.remove(&id) else { return };
+                self.count_call(&running, &result);
+                match (running.work, result) {
+                    (None, result) => self.canary_answered(result.map(|_| ()), now()),
+                    (Some(work), Ok(answered)) => self.embedded(work, answered),
+                    (Some(work), Err(failure)) => self.failed(work, failure, running.successes),
+                }
+            }
+        }
+    }
+
+    fn count_call(&mut self, running: &Running, result: &Result<Answered, Failure>) {
+        let metrics = &self.metrics;
+        let model = metrics.model();
+        let outcome = result.as_ref().map_or_else(|failure| failure.outcome, |_| CallOutcome::Ok).as_str();
+        let seconds = now().saturating_duration_since(running.sent).as_secs_f64();
+        metrics.api_requests_total.with_label_values(&[model, outcome]).inc();
+        metrics.api_request_duration_seconds.with_label_values(&[model, outcome]).observe(seconds);
+        let tokens =
+            |kind: &str, count: u64| metrics.tokens_total.with_label_values(&[model, kind]).inc_by(count);
+        match result {
+            Ok(answered) => {
+                let billed = answered.tokens.unwrap_or(running.estimate);
+                tokens("billed", billed);
+                let (source, cost) = match answered.cost_usd {
+                    Some(cost) => ("reported", cost),
+                    None => {
+                        let price = self.config.provider.usd_per_million_tokens;
+                        ("estimated", billed as f64 * price / 1e6)
+                    }
+                };
+                if cost.is_finite() && cost > 0.0 {
+                    metrics.cost_usd_total.with_label_values(&[model, source]).inc_by(cost);
+                }
+                if running.work.is_some() {
+                    self.gate.settle(running.estimate, answered.tokens);
+                }
+                self.call_succeeded(now());
+            }
+            Err(failure) => {
+                // The answer may have been paid for all the same.
+                if matches!(failure.outcome, CallOutcome::Timeout | CallOutcome::InvalidResponse) {
+                    tokens("wasted", running.estimate);
+                }
+                self.health.failed(outcome);
+                debug!(outcome, status = failure.status, message = failure.message, "a call failed");
+            }
+        }
+    }
+
+    fn embedded(&mut self, mut work: Work, answered: Answered) {
+        let now = now();
+        self.dead_letter_rate.embedded(work.entries.len(), now);
+        let mut stale: u64 = 0;
+        for (entry, outgoing) in work.entries.iter().zip(answered.outputs) {
+            let outcome = self.placed(Outcome::new(&entry.record, Kind::Embedded, Some(outgoing)));
+            if self.ledger.ready(entry.id, outcome).is_err() {
+                stale += 1;
+                let labels = [self.metrics.model(), "wasted"];
+                self.metrics.tokens_total.with_label_values(&labels).inc_by(u64::from(entry.text.tokens));
+            }
+        }
+        self.metrics.results_stale_total.inc_by(stale);
+        if let Some(mut search) = work.search.take() {
+            search.succeeded();
+            self.go_on(search, work.attempts, None, now);
+        }
+    }
+}
+
+fn read<E: Embedder>(
+    embedder: &E,
+    answer: &crate::provider::Answer,
+    entries: &[Arc<Entry>],
+    model: &str,
+) -> Result<Answered, Failure> {
+    let embeddings = embedder.read(answer, entries.len())?;
+    let outputs = entries
+        .iter()
+        .zip(&embeddings.vectors)
+        .map(|(entry, vector)| output::embedded(&entry.record, &entry.text, vector, model))
+        .collect();
+    Ok(Answered { outputs, tokens: embeddings.tokens, cost_usd: embeddings.cost_usd })
+}
+
+fn canary_hangs() -> Failure {
+    let why = SuspendReason::Timeout;
+    Failure {
+        verdict: Verdict::Suspend { why, fatal_at_start: false },
+        outcome: CallOutcome::Timeout,
+        message: format!("no answer to the probe within {} s", CANARY_DEADLINE.as_secs()),
+        status: None,
+    }
+}
+
+/// The loop is gone only when the process ends.
+fn tell(done: &UnboundedSender<Called>, called: Called) {
+    done.send(called).ok();
+}

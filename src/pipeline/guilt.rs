@@ -1,0 +1,204 @@
+//! What a failed call means for the records in it: again, smaller, taken apart, or a dead letter.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
+
+use super::publish::Outcome;
+use super::work::{Entry, Work};
+use super::{Pipeline, Sink, now};
+use crate::domain::bisect::{Search, Step};
+use crate::domain::record::RejectReason;
+use crate::provider::{Attempts, CallOutcome, Cap, Embedder, Failure, SuspendReason, Verdict};
+
+/// What a call's records are accused of.
+#[derive(Clone, Debug)]
+pub(super) struct Charge {
+    pub(super) reason: RejectReason,
+    /// What the worker says if the canary fails as well.
+    pub(super) otherwise: SuspendReason,
+    pub(super) message: String,
+}
+
+impl<E: Embedder, S: Sink> Pipeline<E, S> {
+    /// Acts on a failed call. `before` is how many calls had succeeded when it was sent.
+    pub(super) fn failed(&mut self, mut work: Work, failure: Failure, before: u64) {
+        let now = now();
+        for entry in &work.entries {
+            self.ledger.unsent(entry.id);
+        }
+        let ledger = &self.ledger;
+        if !work.keep(&*self.embedder, |entry| ledger.is_open(entry.id)) {
+            if let Some(search) = work.search.take() {
+                self.go_on(search, work.attempts, None, now);
+            }
+            return;
+        }
+        let proven = self.successes > before || self.canary.vouches(now);
+        match failure.verdict {
+            Verdict::Retry { after, hold_off, attempts, then, meanwhile } => {
+                let charge = Charge { reason: then, otherwise: meanwhile, message: failure.message };
+                self.again(work, failure.outcome, attempts, (after, hold_off), charge, now);
+            }
+            Verdict::Shrink(cap) => self.shrink(work, cap, &failure.message, now),
+            Verdict::Bisect { reason, clear, otherwise } => {
+                let charge = Charge { reason, otherwise, message: failure.message };
+                if clear || proven {
+                    self.convict(work, &charge, now);
+                } else {
+                    self.accused.push((work, charge));
+                    self.ask_canary(now);
+                }
+            }
+            Verdict::Suspend { why, fatal_at_start } => {
+                work.due = now;
+                self.waiting.push_back(work);
+                self.suspend(why, &failure.message, fatal_at_start, now);
+            }
+        }
+    }
+
+    /// The same bytes once more, unless its attempts are used up while others succeed.
+    fn again(
+        &mut self,
+        mut work: Work,
+        outcome: CallOutcome,
+        attempts: Attempts,
+        (after, hold_off): (Option<Duration>, bool),
+        charge: Charge,
+        now: Instant,
+    ) {
+        work.failures += 1;
+        let delay = self.backoff.delay(work.failures, after, self.jitter.f64());
+        let labels = [self.metrics.model(), outcome.as_str()];
+        self.metrics.api_retries_total.with_label_values(&labels).inc();
+        if hold_off {
+            self.gate.hold_off(now + delay);
+        }
+        work.due = now + delay;
+        let most = match attempts {
+            Attempts::Unlimited => {
+                // The provider answers: it is no outage.
+                self.failing = None;
+                self.waiting.push_back(work);
+                return;
+            }
+            Attempts::Configured => self.config.retry.attempts,
+            Attempts::Few(most) => most,
+        };
+        self.note_failure(charge.otherwise, &charge.message);
+        let counted = work.patience.failed(self.successes);
+        if counted >= most {
+            self.convict(work, &charge, now);
+            return;
+        }
+        if counted == 0 && work.failures > 1 && self.suspension.is_none() {
+            // Nothing else is tried that could tell an outage from a bad record.
+            self.ask_canary_sometimes(now);
+        }
+        self.waiting.push_back(work);
+    }
+
+    /// Learns what the provider takes, and cuts the batch accordingly.
+    fn shrink(&mut self, work: Work, cap: Cap, message: &str, now: Instant) {
+        let records = work.entries.len();
+        if work.is_lone() || work.search.is_some() {
+            let reason = RejectReason::TooLarge;
+            let charge = Charge { reason, otherwise: SuspendReason::BadRequest, message: message.to_owned() };
+            self.convict(work, &charge, now);
+            return;
+        }
+        let bytes: u64 = work.entries.iter().map(|entry| entry.text.text.len() as u64).sum();
+        let half = records.div_ceil(2);
+        let most = match cap {
+            Cap::Records(Some(most)) if most > 0 && most < records => most,
+            _ => half,
+        };
+        match cap {
+            Cap::Records(_) => self.batcher.shrink(Some(most), None, None),
+            Cap::Tokens(told) => {
+                let told = told.filter(|told| *told > 0 && *told < work.tokens).unwrap_or(work.tokens / 2);
+                self.batcher.shrink(None, Some(told), None);
+            }
+            Cap::Bytes(told) => {
+                let told = told.map(|told| told as u64).filter(|told| *told > 0 && *told < bytes);
+                self.batcher.shrink(None, None, Some(told.unwrap_or(bytes / 2)));
+            }
+        }
+        info!(limits = ?self.batcher.limits(), message, "the provider takes smaller batches only");
+        for part in work.entries.chunks(most) {
+            let part = Work::new(&*self.embedder, part.to_vec(), work.attempts, None, self.successes, now);
+            self.waiting.push_back(part);
+        }
+    }
+
+    /// A call's records are found guilty: one is a dead letter, of many the bad ones are looked for.
+    pub(super) fn convict(&mut self, mut work: Work, charge: &Charge, now: Instant) {
+        let entries = std::mem::take(&mut work.entries);
+        let search = match work.search.take() {
+            None => Search::new(entries),
+            Some(mut search) => {
+                search.failed(entries);
+                search
+            }
+        };
+        self.go_on(search, work.attempts, Some(charge), now);
+    }
+
+    /// Takes a search to its next call.
+    pub(super) fn go_on(
+        &mut self,
+        mut search: Search<Arc<Entry>>,
+        attempts: u32,
+        charge: Option<&Charge>,
+        now: Instant,
+    ) {
+        loop {
+            match search.next_step() {
+                Step::Done => return,
+                Step::Bad(entry) => match charge {
+                    Some(charge) => self.reject(entry, charge, attempts, now),
+                    // Only a failed call makes a lone record bad, and a failed call brings its charge.
+                    None => self.once_more(entry, attempts, now),
+                },
+                Step::Try(entries) => {
+                    let work =
+                        Work::new(&*self.embedder, entries, attempts, Some(search), self.successes, now);
+                    self.waiting.push_back(work);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn reject(&mut self, entry: Arc<Entry>, charge: &Charge, attempts: u32, now: Instant) {
+        if !self.ledger.is_open(entry.id) {
+            return;
+        }
+        if !self.dead_letter_rate.allows(now) {
+            let message = format!("too many dead letters, the last: {}", charge.message);
+            self.once_more(entry, attempts, now);
+            self.suspend(SuspendReason::DeadLetterRate, &message, false, now);
+            return;
+        }
+        let record = &entry.record;
+        warn!(
+            topic = &*record.topic,
+            partition = record.partition,
+            offset = record.offset.0,
+            reason = charge.reason.as_str(),
+            message = charge.message,
+            "dead letter"
+        );
+        let outcome = Outcome::dead_letter(record, charge.reason, &charge.message, attempts);
+        let outcome = self.placed(outcome);
+        // A lane that closed meanwhile was asked for above.
+        self.ledger.ready(entry.id, outcome).ok();
+    }
+
+    fn once_more(&mut self, entry: Arc<Entry>, attempts: u32, now: Instant) {
+        let work = Work::new(&*self.embedder, vec![entry], attempts, None, self.successes, now);
+        self.waiting.push_back(work);
+    }
+}

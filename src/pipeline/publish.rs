@@ -1,0 +1,325 @@
+//! Publishing: what the ledger lets go is handed to the producer; what the broker answers is noted.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracing::{debug, error, info, warn};
+
+use super::{Ended, Pipeline, Sink, age_seconds, now};
+use crate::config::Order;
+use crate::domain::ledger::{Publication, SlotId};
+use crate::domain::record::{Generation, Record, RejectReason, SkipReason};
+use crate::kafka::sink::{Delivery, Refusal};
+use crate::output::{self, Destination, Outgoing};
+use crate::provider::{Embedder, SuspendReason};
+
+/// How long publishing rests when a topic refuses it; doubled up to the cap.
+const REST: Duration = Duration::from_secs(1);
+const REST_CAP: Duration = Duration::from_secs(10);
+/// How long it rests when a delivery failed for no lasting reason.
+const SHORT_REST: Duration = Duration::from_millis(100);
+/// How long a partition whose dead letter was refused is held before it is tried again.
+const HOLD: Duration = Duration::from_secs(60);
+
+/// What a record became: the label of a counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Embedded,
+    Tombstone,
+    Skipped(SkipReason),
+    DeadLetter(RejectReason),
+}
+
+impl Kind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::Tombstone => "tombstone",
+            Self::Skipped(_) => "skipped",
+            Self::DeadLetter(_) => "dead_letter",
+        }
+    }
+}
+
+/// A record's outcome, encoded.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    record: Arc<Record>,
+    kind: Kind,
+    /// `None`: there is nothing to publish.
+    outgoing: Option<Arc<Outgoing>>,
+    /// Whether the broker refused it once: then it is tried alone.
+    refused: bool,
+    /// Whether it was counted: a publication that is repeated counts once.
+    counted: bool,
+    handed_over: Option<Instant>,
+}
+
+impl Outcome {
+    pub(super) fn new(record: &Arc<Record>, kind: Kind, outgoing: Option<Outgoing>) -> Self {
+        let (record, outgoing) = (Arc::clone(record), outgoing.map(Arc::new));
+        Self { record, kind, outgoing, refused: false, counted: false, handed_over: None }
+    }
+
+    pub(super) fn tombstone(record: &Arc<Record>) -> Self {
+        Self::new(record, Kind::Tombstone, Some(output::tombstone(record)))
+    }
+
+    pub(super) fn skipped(record: &Arc<Record>, reason: SkipReason) -> Self {
+        Self::new(record, Kind::Skipped(reason), None)
+    }
+
+    pub(super) fn dead_letter(
+        record: &Arc<Record>,
+        reason: RejectReason,
+        message: &str,
+        attempts: u32,
+    ) -> Self {
+        let outgoing = output::dead_letter(record, reason, message, attempts);
+        Self::new(record, Kind::DeadLetter(reason), Some(outgoing))
+    }
+}
+
+/// The state of publishing.
+#[derive(Debug, Default)]
+pub(super) struct Publishing {
+    unanswered: usize,
+    /// The local queue is full until an answer comes.
+    full: bool,
+    rest: Option<(Instant, Duration)>,
+    /// Outcomes that were refused once: while there are some, one record at a time is published.
+    refused: usize,
+    held: Vec<(Generation, Instant)>,
+}
+
+impl Publishing {
+    pub(super) fn is_paused(&self, now: Instant) -> bool {
+        self.rest.is_some_and(|(until, length)| now < until && length >= REST)
+    }
+
+    pub(super) fn paused_until(&self) -> Option<Instant> {
+        let held = self.held.iter().map(|(_, until)| *until).min();
+        super::Earliest(self.rest.map(|(until, _)| until)).or(held)
+    }
+}
+
+impl<E: Embedder, S: Sink> Pipeline<E, S> {
+    /// With `order: partition` an output goes where its input was.
+    pub(super) fn placed(&self, mut outcome: Outcome) -> Outcome {
+        if self.config.kafka.order == Order::Partition
+            && let Some(outgoing) = outcome.outgoing.as_mut().and_then(Arc::get_mut)
+            && outgoing.destination == Destination::Output
+        {
+            outgoing.partition = Some(outcome.record.partition);
+        }
+        outcome
+    }
+
+    /// Publishes all that may be published now.
+    pub(super) fn publish(&mut self, now: Instant) {
+        self.release_held(now);
+        if self.publishing.rest.is_some_and(|(until, _)| now < until) || self.publishing.full {
+            return;
+        }
+        while self.publishing.refused == 0 || self.publishing.unanswered == 0 {
+            let Some((id, outcome)) = self.ledger.next_to_publish() else { return };
+            let outgoing = outcome.outgoing.clone();
+            let Some(publication) = self.ledger.publish(id) else { return };
+            let Some(outgoing) = outgoing else {
+                self.acknowledged(publication, now);
+                continue;
+            };
+            match self.ends.sink.send(&outgoing, publication) {
+                Ok(()) => {
+                    self.publishing.unanswered += 1;
+                    if let Some(outcome) = self.ledger.outcome_mut(id) {
+                        outcome.handed_over = Some(now);
+                    }
+                }
+                Err(refusal) => {
+                    let goes_on = matches!(refusal, Refusal::Record(_));
+                    self.refused(publication, refusal, now);
+                    if !goes_on {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn delivered(&mut self, delivery: Delivery) {
+        self.publishing.unanswered = self.publishing.unanswered.saturating_sub(1);
+        self.publishing.full = false;
+        let now = now();
+        match delivery.result {
+            Ok(()) => {
+                if self.publishing.rest.take().is_some_and(|(_, length)| length >= REST) {
+                    self.resume_publishing();
+                }
+                self.acknowledged(delivery.publication, now);
+            }
+            Err(refusal) => self.refused(delivery.publication, refusal, now),
+        }
+    }
+
+    fn acknowledged(&mut self, publication: Publication, now: Instant) {
+        if let Some(outcome) = self.ledger.outcome_mut(publication.slot) {
+            let first = !std::mem::replace(&mut outcome.counted, true);
+            if std::mem::replace(&mut outcome.refused, false) {
+                self.publishing.refused -= 1;
+            }
+            let (kind, record) = (outcome.kind, Arc::clone(&outcome.record));
+            let (outgoing, handed_over) = (outcome.outgoing.clone(), outcome.handed_over);
+            if first {
+                self.count(kind, &record, outgoing.as_deref(), handed_over, now);
+            }
+        }
+        if let Some(freed) = self.ledger.acknowledged(publication) {
+            self.ends.budget.release(freed);
+            self.moved = true;
+        }
+    }
+
+    fn count(
+        &self,
+        kind: Kind,
+        record: &Record,
+        outgoing: Option<&Outgoing>,
+        handed_over: Option<Instant>,
+        now: Instant,
+    ) {
+        let metrics = &self.metrics;
+        metrics.records_processed_total.with_label_values(&[metrics.group(), kind.as_str()]).inc();
+        metrics
+            .last_progress_timestamp_seconds
+            .set(std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or(Duration::ZERO).as_secs_f64());
+        match kind {
+            Kind::Skipped(reason) => {
+                metrics.records_skipped_total.with_label_values(&[reason.as_str()]).inc()
+            }
+            Kind::DeadLetter(reason) => {
+                metrics.dead_letters_total.with_label_values(&[metrics.group(), reason.as_str()]).inc();
+            }
+            Kind::Embedded | Kind::Tombstone => {}
+        }
+        let Some(outgoing) = outgoing else { return };
+        let topic = self.ends.sink.topic(outgoing.destination);
+        metrics.records_produced_total.with_label_values(&[topic, "ok"]).inc();
+        metrics.output_bytes_total.with_label_values(&[topic]).inc_by(outgoing.bytes() as u64);
+        if let Some(timestamp) = record.timestamp {
+            metrics.end_to_end_latency_seconds.with_label_values(&[topic]).observe(age_seconds(timestamp));
+        }
+        if let Some(at) = handed_over {
+            let seconds = now.saturating_duration_since(at).as_secs_f64();
+            metrics.stage_duration_seconds.with_label_values(&["produce"]).observe(seconds);
+        }
+    }
+
+    /// Acts on what was not published: it is always published later, or becomes a dead letter.
+    fn refused(&mut self, publication: Publication, refusal: Refusal, now: Instant) {
+        let id = publication.slot;
+        if !self.ledger.failed(publication) {
+            return;
+        }
+        if !matches!(refusal, Refusal::Full) {
+            let destination = self.destination(id);
+            let labels = [self.ends.sink.topic(destination), "error"];
+            self.metrics.records_produced_total.with_label_values(&labels).inc();
+        }
+        match refusal {
+            Refusal::Full => self.publishing.full = self.publishing.unanswered > 0,
+            Refusal::Again(message) => {
+                debug!(message, "a delivery failed, trying again");
+                self.publishing.rest = Some((now + SHORT_REST, SHORT_REST));
+            }
+            Refusal::Topic(message) => self.topic_refused(id, &message, now),
+            Refusal::Record(message) => self.record_refused(id, &message, now),
+            Refusal::Fatal(message) => {
+                self.end(Ended::Fatal(format!("the producer cannot go on: {message}")))
+            }
+        }
+    }
+
+    fn destination(&mut self, id: SlotId) -> Destination {
+        let outgoing = self.ledger.outcome_mut(id).and_then(|outcome| outcome.outgoing.as_ref());
+        outgoing.map_or(Destination::Output, |outgoing| outgoing.destination)
+    }
+
+    /// Nothing goes on before somebody acts: rest, say so, try again with one record.
+    fn topic_refused(&mut self, id: SlotId, message: &str, now: Instant) {
+        let length = match self.publishing.rest {
+            Some((until, _)) if now < until => return,
+            Some((_, length)) if length >= REST => (length * 2).min(REST_CAP),
+            _ => REST,
+        };
+        let destination = self.destination(id);
+        let topic = self.ends.sink.topic(destination);
+        let reason = SuspendReason::OutputRefused.as_str();
+        if length == REST {
+            error!(topic, message, "the topic refuses what is published; trying again");
+        }
+        self.metrics.suspended.with_label_values(&[reason]).set(1);
+        let message = format!("topic `{topic}` refuses what is published: {message}");
+        self.health.suspend(reason, message, Some((now + length).into()));
+        self.publishing.rest = Some((now + length, length));
+    }
+
+    fn resume_publishing(&mut self) {
+        info!("the topic accepts what is published, going on");
+        self.metrics.suspended.with_label_values(&[SuspendReason::OutputRefused.as_str()]).set(0);
+        if self.suspension.is_none() {
+            self.health.resume();
+        }
+    }
+
+    /// The record itself is refused: once more alone (it may have been refused with its neighbours), then a dead letter; a dead
+    /// letter that is refused holds its partition.
+    fn record_refused(&mut self, id: SlotId, message: &str, now: Instant) {
+        let Some(outcome) = self.ledger.outcome_mut(id) else { return };
+        if !outcome.refused {
+            outcome.refused = true;
+            self.publishing.refused += 1;
+            return;
+        }
+        outcome.refused = false;
+        self.publishing.refused -= 1;
+        let record = Arc::clone(&outcome.record);
+        let (topic, partition, offset) = (&*record.topic, record.partition, record.offset.0);
+        if !matches!(outcome.kind, Kind::DeadLetter(_)) {
+            warn!(topic, partition, offset, message, "the broker refuses the output: a dead letter");
+            *outcome = Outcome::dead_letter(&record, RejectReason::OutputRefused, message, 0);
+            return;
+        }
+        error!(topic, partition, offset, message, "the broker refuses a dead letter: the partition is held");
+        let reason = SuspendReason::OutputRefused.as_str();
+        self.metrics.suspended.with_label_values(&[reason]).set(1);
+        let text =
+            format!("partition {topic}/{partition} is held: the dead letter of offset {offset} is refused");
+        self.health.suspend(reason, text, Some((now + HOLD).into()));
+        self.ledger.hold(id.generation);
+        self.publishing.held.push((id.generation, now + HOLD));
+    }
+
+    fn release_held(&mut self, now: Instant) {
+        let ledger = &mut self.ledger;
+        let before = self.publishing.held.len();
+        self.publishing.held.retain(|(generation, until)| {
+            let keep = now < *until;
+            if !keep {
+                ledger.release(*generation);
+            }
+            keep
+        });
+        if before > 0 && self.publishing.held.is_empty() {
+            self.metrics.suspended.with_label_values(&[SuspendReason::OutputRefused.as_str()]).set(0);
+            if self.suspension.is_none() {
+                self.health.resume();
+            }
+        }
+    }
+
+    /// Forgets what a closed lane leaves behind.
+    pub(super) fn forget_publishing(&mut self, generation: Generation) {
+        self.publishing.held.retain(|(held, _)| *held != generation);
+    }
+}

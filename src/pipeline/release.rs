@@ -1,0 +1,178 @@
+//! Partitions come and go: assigned, revoked (what is paid for is finished), lost (everything is dropped).
+
+use std::sync::mpsc::SyncSender;
+use std::time::Instant;
+
+use tracing::{info, warn};
+
+use super::{Held, Pipeline, Sink, age_seconds, now};
+use crate::admin::Partition;
+use crate::config::Share;
+use crate::domain::ledger::Progress;
+use crate::domain::record::Generation;
+use crate::kafka::source::{Assigned, End, Revoke};
+use crate::provider::Embedder;
+
+/// A revoke that is being waited for.
+pub(super) struct Pending {
+    generations: Vec<Generation>,
+    pub(super) deadline: Instant,
+    since: Instant,
+    reply: SyncSender<Vec<Progress>>,
+}
+
+impl<E: Embedder, S: Sink> Pipeline<E, S> {
+    pub(super) fn assigned(&mut self, assigned: Vec<Assigned>) {
+        self.health.joined();
+        for Assigned { generation, partition } in assigned {
+            self.ledger.open(generation);
+            self.held.insert(generation, Held { partition, end: None });
+        }
+        self.shares_changed();
+    }
+
+    /// Drops what is not paid for; the rest has until the deadline.
+    pub(super) fn revoked(&mut self, revoke: Revoke, now: Instant) {
+        let Revoke { generations, within, reply } = revoke;
+        self.drop_unsent(&generations);
+        self.revokes.push(Pending { generations, deadline: now + within, since: now, reply });
+    }
+
+    pub(super) fn lost(&mut self, generations: &[Generation]) {
+        self.drop_unsent(generations);
+        self.close(generations);
+    }
+
+    fn drop_unsent(&mut self, generations: &[Generation]) {
+        let gone = |generation: Generation| generations.contains(&generation);
+        let dropped = self.batcher.remove(|entry| gone(entry.id.generation));
+        let embedder = &*self.embedder;
+        let mut orphans = Vec::new();
+        self.waiting.retain_mut(|work| {
+            let kept = work.keep(embedder, |entry| !gone(entry.id.generation));
+            if !kept && let Some(search) = work.search.take() {
+                orphans.push((search, work.attempts));
+            }
+            kept
+        });
+        self.accused.retain_mut(|(work, _)| {
+            let kept = work.keep(embedder, |entry| !gone(entry.id.generation));
+            if !kept && let Some(search) = work.search.take() {
+                orphans.push((search, work.attempts));
+            }
+            kept
+        });
+        // What was being tried is gone; the rest of the search goes on without it.
+        for (mut search, attempts) in orphans {
+            search.succeeded();
+            self.go_on(search, attempts, None, now());
+        }
+        if dropped > 0 {
+            info!(records = dropped, "records that were not sent yet are left to the next owner");
+        }
+    }
+
+    /// Answers the revokes whose work is done, or whose time is.
+    pub(super) fn finish_revokes(&mut self, now: Instant) {
+        let mut index = 0;
+        while index < self.revokes.len() {
+            let pending = &self.revokes[index];
+            let busy = pending.generations.iter().any(|generation| self.ledger.is_busy(*generation));
+            if busy && now < pending.deadline {
+                index += 1;
+                continue;
+            }
+            let pending = self.revokes.swap_remove(index);
+            if busy {
+                self.cut_short = true;
+                warn!("the deadline passed before everything that was sent came back");
+            }
+            let progress: Vec<Progress> = pending
+                .generations
+                .iter()
+                .filter_map(|generation| self.ledger.progress(*generation))
+                .collect();
+            let seconds = now.saturating_duration_since(pending.since).as_secs_f64();
+            info!(partitions = pending.generations.len(), seconds, "drained");
+            // Closed before the answer: nothing of it is published once the next owner may begin.
+            self.close(&pending.generations);
+            if pending.reply.try_send(progress).is_err() {
+                warn!("the poll thread no longer waits for the drain");
+            }
+        }
+    }
+
+    fn close(&mut self, generations: &[Generation]) {
+        for generation in generations {
+            let closed = self.ledger.close(*generation);
+            self.ends.budget.release(closed.bytes);
+            self.forget_publishing(*generation);
+            if let Some(held) = self.held.remove(generation) {
+                self.metrics.drop_partition(&held.partition.topic, held.partition.partition);
+            }
+            if closed.wasted + closed.repeated > 0 {
+                warn!(
+                    wasted = closed.wasted,
+                    repeated = closed.repeated,
+                    "a partition left before its records were settled: the next owner repeats them"
+                );
+            }
+        }
+        self.shares_changed();
+        self.moved = true;
+    }
+
+    /// The limits are divided by the partitions that each worker holds.
+    fn shares_changed(&mut self) {
+        let count = self.held.len();
+        self.metrics
+            .kafka_assigned_partitions
+            .with_label_values(&[self.metrics.group()])
+            .set(i64::try_from(count).unwrap_or(i64::MAX));
+        if self.config.limits.share == Share::Partitions && count > 0 {
+            let share = (count as f64 / self.partitions.max(1) as f64).min(1.0);
+            self.gate.set_share(share, now());
+        }
+        self.show_partitions();
+    }
+
+    pub(super) fn ends_seen(&mut self, ends: &[End]) {
+        for end in ends {
+            if let Some(held) = self.held.get_mut(&end.generation) {
+                held.end = Some(*end);
+            }
+        }
+        for (generation, held) in &self.held {
+            let Some(end) = held.end else { continue };
+            let Some(committed) = end.committed else { continue };
+            let lag = (end.end - committed.next()).max(0);
+            let partition = held.partition.partition.to_string();
+            let labels = [self.metrics.group(), &*held.partition.topic, partition.as_str()];
+            self.metrics.kafka_consumer_lag.with_label_values(&labels).set(lag);
+            let oldest = self.ledger.oldest(*generation).filter(|_| lag > 0);
+            let seconds = oldest.map_or(0.0, age_seconds);
+            self.metrics.kafka_consumer_lag_seconds.with_label_values(&labels).set(seconds);
+        }
+        self.show_partitions();
+    }
+
+    fn show_partitions(&self) {
+        let partitions = self
+            .held
+            .iter()
+            .map(|(generation, held)| {
+                let position = self.ledger.progress(*generation).and_then(|lane| lane.position);
+                let committed = held.end.and_then(|end| end.committed);
+                let lag = held.end.zip(committed).map(|(end, at)| (end.end - at.next()).max(0));
+                Partition {
+                    topic: held.partition.topic.to_string(),
+                    partition: held.partition.partition,
+                    position: position.map(|at| at.next()),
+                    committed: committed.map(|at| at.next()),
+                    lag,
+                }
+            })
+            .collect();
+        self.health.set(|told| told.partitions = partitions);
+    }
+}

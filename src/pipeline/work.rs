@@ -1,0 +1,81 @@
+//! One batch's life: its records, its bytes, its attempts.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::domain::bisect::Search;
+use crate::domain::ledger::SlotId;
+use crate::domain::record::{Record, Text};
+use crate::domain::retry::Patience;
+use crate::provider::Embedder;
+
+/// A text on its way to the provider.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) id: SlotId,
+    pub(super) record: Arc<Record>,
+    pub(super) text: Text,
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+/// What is sent as one call, again and again until it is done.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub(super) entries: Vec<Arc<Entry>>,
+    /// Retries send the same bytes: a provider's cache may answer them for free.
+    pub(super) body: Bytes,
+    pub(super) tokens: u64,
+    /// Calls so far in which these records were sent.
+    pub(super) attempts: u32,
+    /// Failures in a row of these bytes: the back-off's exponent.
+    pub(super) failures: u32,
+    pub(super) patience: Patience,
+    /// While the bad records of a refused batch are being looked for.
+    pub(super) search: Option<Search<Arc<Entry>>>,
+    pub(super) due: Instant,
+}
+
+impl Work {
+    pub(super) fn new<E: Embedder>(
+        embedder: &E,
+        entries: Vec<Arc<Entry>>,
+        attempts: u32,
+        search: Option<Search<Arc<Entry>>>,
+        successes: u64,
+        due: Instant,
+    ) -> Self {
+        let (body, tokens) = write(embedder, &entries);
+        let patience = Patience::new(successes);
+        Self { entries, body, tokens, attempts, failures: 0, patience, search, due }
+    }
+
+    /// Leaves out what was given up. `false`: nothing is left to send.
+    pub(super) fn keep<E: Embedder>(&mut self, embedder: &E, mut keep: impl FnMut(&Entry) -> bool) -> bool {
+        let before = self.entries.len();
+        self.entries.retain(|entry| keep(entry));
+        if let Some(search) = &mut self.search {
+            search.remove(|entry| !keep(entry));
+        }
+        if self.entries.len() != before && !self.entries.is_empty() {
+            (self.body, self.tokens) = write(embedder, &self.entries);
+        }
+        !self.entries.is_empty()
+    }
+
+    /// Whether a bad record of it is being looked for, or it is one record.
+    pub(super) fn is_lone(&self) -> bool {
+        self.entries.len() == 1
+    }
+}
+
+fn write<E: Embedder>(embedder: &E, entries: &[Arc<Entry>]) -> (Bytes, u64) {
+    let texts: Vec<&str> = entries.iter().map(|entry| entry.text.text.as_str()).collect();
+    (embedder.body(&texts), entries.iter().map(|entry| u64::from(entry.text.tokens)).sum())
+}
