@@ -9,3 +9,4 @@ pub mod output;
 pub mod pipeline;
 pub mod provider;
 pub mod signals;
+pub mod worker;

@@ -105,7 +105,6 @@ pub type Intake = Box<dyn FnMut(Record) -> Received + Send>;
 /// The handle of the poll thread.
 pub struct Source {
     shared: Arc<Shared>,
-    progress: watch::Sender<Vec<Progress>>,
     thread: JoinHandle<()>,
 }
 
@@ -121,7 +120,7 @@ impl Source {
         metrics: Arc<Metrics>,
         intake: Intake,
         beat: Box<dyn Fn() + Send>,
-    ) -> Result<(Self, mpsc::UnboundedReceiver<Event>), KafkaError> {
+    ) -> Result<(Self, watch::Sender<Vec<Progress>>, mpsc::UnboundedReceiver<Event>), KafkaError> {
         let (events, receiver) = mpsc::unbounded_channel();
         let (progress, progress_seen) = watch::channel(Vec::new());
         let shared = Arc::new(Shared {
@@ -161,13 +160,7 @@ impl Source {
             |failure| KafkaError::ClientCreation(format!("cannot start the poll thread: {failure}")),
         )?;
         shared.budget.belongs_to(thread.thread().clone());
-        Ok((Self { shared, progress, thread }, receiver))
-    }
-
-    /// Tells the poll thread how far each lane is, in the order of generations.
-    pub fn publish_progress(&self, progress: Vec<Progress>) {
-        self.progress.send_replace(progress);
-        self.shared.budget.wake();
+        Ok((Self { shared, thread }, progress, receiver))
     }
 
     /// Leaves the group: everything is revoked, drained and committed; then `Closed` follows.
