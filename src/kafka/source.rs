@@ -102,6 +102,9 @@ pub enum Event {
 /// What makes a record ready to batch.
 pub type Intake = Box<dyn FnMut(Record) -> Received + Send>;
 
+/// A started poll thread: its handle, what it may commit, what it tells.
+pub type Started = (Source, watch::Sender<Vec<Progress>>, mpsc::UnboundedReceiver<Event>);
+
 /// The handle of the poll thread.
 pub struct Source {
     shared: Arc<Shared>,
@@ -120,7 +123,7 @@ impl Source {
         metrics: Arc<Metrics>,
         intake: Intake,
         beat: Box<dyn Fn() + Send>,
-    ) -> Result<(Self, watch::Sender<Vec<Progress>>, mpsc::UnboundedReceiver<Event>), KafkaError> {
+    ) -> Result<Started, KafkaError> {
         let (events, receiver) = mpsc::unbounded_channel();
         let (progress, progress_seen) = watch::channel(Vec::new());
         let shared = Arc::new(Shared {
