@@ -96,8 +96,11 @@ pub struct Batcher<T> {
 }
 
 impl<T> Batcher<T> {
-    /// An empty batcher.
-    pub fn new(limits: Limits) -> Self {
+    /// An empty batcher. A limit of zero counts as one.
+    pub fn new(mut limits: Limits) -> Self {
+        limits.max_tokens = limits.max_tokens.max(1);
+        limits.max_records = limits.max_records.max(1);
+        limits.max_bytes = limits.max_bytes.max(1);
         Self { limits, queue: VecDeque::new(), total: Size::default() }
     }
 
@@ -125,9 +128,9 @@ impl<T> Batcher<T> {
         Some(Batch { entries, size, cause, since })
     }
 
-    /// When the oldest record has lingered.
+    /// When the oldest record has lingered; `None` also for a linger beyond the clock's end.
     pub fn deadline(&self) -> Option<Instant> {
-        self.queue.front().map(|waiting| waiting.since + self.limits.linger)
+        self.queue.front()?.since.checked_add(self.limits.linger)
     }
 
     /// Takes out every record for which `given_up` holds.
@@ -165,7 +168,6 @@ impl<T> Batcher<T> {
     }
 
     fn cut(&self, now: Instant) -> Option<(Size, Cause)> {
-        let oldest = self.queue.front()?;
         let mut size = Size::default();
         for waiting in &self.queue {
             if size.records > 0 {
@@ -193,7 +195,7 @@ impl<T> Batcher<T> {
         if size.bytes >= self.limits.max_bytes {
             return Some((size, Cause::Bytes));
         }
-        (now >= oldest.since + self.limits.linger).then_some((size, Cause::Linger))
+        (now >= self.deadline()?).then_some((size, Cause::Linger))
     }
 }
 

@@ -8,13 +8,15 @@
 //! A *chain* is what must stay in order: the records of one key (`order: key`), the whole lane (`order: partition`) or
 //! nothing (`order: none`, and null keys). The published slots of a chain are always a prefix of it.
 
+mod lane;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use self::lane::{Lane, Slot, State};
 use super::record::{Generation, Offset, Position};
-
-#[cfg(test)]
-mod tests;
 
 /// What order the outputs keep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,49 +69,6 @@ pub struct Closed {
     pub repeated: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Waiting,
-    Sent,
-    Ready,
-    Published,
-    Acknowledged,
-}
-
-#[derive(Debug)]
-struct Slot<O> {
-    offset: Offset,
-    timestamp: Option<i64>,
-    chain: Option<u64>,
-    bytes: u64,
-    state: State,
-    publications: u32,
-    /// Kept from `ready` until no earlier slot of the chain can force it to be published again.
-    outcome: Option<O>,
-}
-
-/// The unretired slots of one chain; the first `published` of them are published or acknowledged.
-#[derive(Debug, Default)]
-struct Chain {
-    sequences: VecDeque<u64>,
-    published: usize,
-}
-
-#[derive(Debug)]
-struct Lane<O> {
-    slots: VecDeque<Slot<O>>,
-    /// The sequence of the first slot: also how many are settled.
-    first: u64,
-    position: Option<Position>,
-    /// Looked up by key, never iterated: a seed must replay.
-    chains: HashMap<u64, Chain>,
-    bytes: u64,
-    sent: usize,
-    publishing: usize,
-    /// While held, what may be published waits here (a dead letter was refused).
-    held: Option<VecDeque<u64>>,
-}
-
 /// See the module.
 #[derive(Debug)]
 pub struct Ledger<O> {
@@ -158,8 +117,16 @@ impl<O> Ledger<O> {
         if let Some(chain) = chain {
             lane.chains.entry(chain).or_default().sequences.push_back(sequence);
         }
-        let state = State::Waiting;
-        lane.slots.push_back(Slot { offset, timestamp, chain, bytes, state, publications: 0, outcome: None });
+        lane.slots.push_back(Slot {
+            offset,
+            timestamp,
+            chain,
+            bytes,
+            state: State::Waiting,
+            queued: false,
+            publications: 0,
+            outcome: None,
+        });
         lane.bytes += bytes;
         self.len += 1;
         Some(SlotId { generation, sequence })
@@ -193,7 +160,7 @@ impl<O> Ledger<O> {
     /// Gives a record its outcome.
     ///
     /// # Errors
-    /// The outcome comes back when it is late: its lane is closed, so it must not be published.
+    /// The outcome comes back when it must not be published: it is late (its lane is closed), or the record has one.
     pub fn ready(&mut self, id: SlotId, outcome: O) -> Result<(), O> {
         let Some((lane, index)) = self.find(id) else { return Err(outcome) };
         let slot = &mut lane.slots[index];
@@ -204,7 +171,7 @@ impl<O> Ledger<O> {
         }
         slot.state = State::Ready;
         slot.outcome = Some(outcome);
-        if lane.is_next(id.sequence) {
+        if lane.is_next(id.sequence) && lane.queue(index) {
             self.publishable.push_back(id);
         }
         Ok(())
@@ -218,7 +185,8 @@ impl<O> Ledger<O> {
                 self.publishable.pop_front();
                 continue;
             };
-            if lane.slots[index].state != State::Ready || !lane.is_next(id.sequence) {
+            if !lane.is_publishable(id.sequence) {
+                lane.slots[index].queued = false;
                 self.publishable.pop_front();
                 continue;
             }
@@ -234,22 +202,26 @@ impl<O> Ledger<O> {
         Some((id, outcome))
     }
 
-    /// Notes that the outcome of `next_to_publish` was handed to the producer.
+    /// Notes that the outcome of `next_to_publish` was handed to the producer. `None`, and nothing changes, if it may not
+    /// be published now: not ready, held, or an earlier one of its chain comes first.
     pub fn publish(&mut self, id: SlotId) -> Option<Publication> {
-        if self.publishable.front() == Some(&id) {
-            self.publishable.pop_front();
-        }
+        let is_front = self.publishable.front() == Some(&id);
         let (lane, index) = self.find(id)?;
-        let slot = &mut lane.slots[index];
-        if slot.state != State::Ready {
+        if lane.held.is_some() || !lane.is_publishable(id.sequence) {
             return None;
         }
+        let slot = &mut lane.slots[index];
         slot.state = State::Published;
         slot.publications += 1;
+        slot.queued &= !is_front;
         let number = slot.publications;
         lane.publishing += 1;
-        if let Some(next) = lane.advance(index) {
-            self.publishable.push_back(SlotId { generation: id.generation, sequence: next });
+        let next = lane.advance(index);
+        if is_front {
+            self.publishable.pop_front();
+        }
+        if let Some(sequence) = next {
+            self.publishable.push_back(SlotId { generation: id.generation, sequence });
         }
         Some(Publication { slot: id, number })
     }
@@ -280,7 +252,9 @@ impl<O> Ledger<O> {
             return false;
         }
         lane.take_back(index);
-        self.publishable.push_front(id);
+        if lane.queue(index) {
+            self.publishable.push_front(id);
+        }
         true
     }
 
@@ -372,100 +346,6 @@ impl<O> Ledger<O> {
         let lane = self.lanes.get_mut(&id.generation)?;
         let index = usize::try_from(id.sequence.checked_sub(lane.first)?).ok()?;
         (index < lane.slots.len()).then_some((lane, index))
-    }
-}
-
-impl<O> Lane<O> {
-    fn index(&self, sequence: u64) -> usize {
-        usize::try_from(sequence - self.first)
-            .expect("an unretired slot lies behind the first, within memory")
-    }
-
-    /// Whether nothing unpublished of its chain lies before this slot.
-    fn is_next(&self, sequence: u64) -> bool {
-        let Some(chain) = self.slots[self.index(sequence)].chain else { return true };
-        self.chains.get(&chain).is_some_and(|chain| chain.sequences.get(chain.published) == Some(&sequence))
-    }
-
-    fn is_publishable(&self, sequence: u64) -> bool {
-        sequence >= self.first
-            && self.slots[self.index(sequence)].state == State::Ready
-            && self.is_next(sequence)
-    }
-
-    /// Counts a slot of a chain as published; returns the next one if it is ready.
-    fn advance(&mut self, index: usize) -> Option<u64> {
-        let chain = self.chains.get_mut(&self.slots[index].chain?)?;
-        chain.published += 1;
-        let next = *chain.sequences.get(chain.published)?;
-        (self.slots[self.index(next)].state == State::Ready).then_some(next)
-    }
-
-    /// Forgets the outcomes that nothing can force to be published again; returns their bytes.
-    fn retire(&mut self, index: usize) -> u64 {
-        let mut freed = 0;
-        match self.slots[index].chain {
-            None => freed += self.forget(index),
-            Some(name) => {
-                while let Some(front) =
-                    self.chains.get(&name).and_then(|chain| chain.sequences.front().copied())
-                {
-                    let index = self.index(front);
-                    if self.slots[index].state != State::Acknowledged {
-                        break;
-                    }
-                    freed += self.forget(index);
-                    if let Some(chain) = self.chains.get_mut(&name) {
-                        chain.sequences.pop_front();
-                        chain.published -= 1;
-                        if chain.sequences.is_empty() {
-                            self.chains.remove(&name);
-                        }
-                    }
-                }
-            }
-        }
-        self.bytes -= freed;
-        freed
-    }
-
-    fn forget(&mut self, index: usize) -> u64 {
-        let slot = &mut self.slots[index];
-        slot.outcome = None;
-        std::mem::take(&mut slot.bytes)
-    }
-
-    /// Moves the position behind the acknowledged prefix; returns how many slots that settled.
-    fn settle(&mut self) -> usize {
-        let mut settled = 0;
-        while let Some(slot) = self.slots.front()
-            && slot.state == State::Acknowledged
-        {
-            self.position = Some(Position::after(slot.offset));
-            self.slots.pop_front();
-            self.first += 1;
-            settled += 1;
-        }
-        settled
-    }
-
-    fn take_back(&mut self, index: usize) {
-        let sequence = self.first + index as u64;
-        let mut back = vec![index];
-        if let Some(chain) = self.slots[index].chain.and_then(|name| self.chains.get_mut(&name)) {
-            let place = chain.sequences.partition_point(|other| *other < sequence);
-            let first = self.first;
-            let later = chain.sequences.range(place..chain.published);
-            back = later.map(|other| usize::try_from(other - first).unwrap_or(index)).collect();
-            chain.published = place;
-        }
-        for index in back {
-            let slot = &mut self.slots[index];
-            if slot.state == State::Published {
-                self.publishing -= 1;
-            }
-            slot.state = State::Ready;
-        }
     }
 }
 
