@@ -7,3 +7,4 @@ pub mod bisect;
 pub mod ledger;
 pub mod record;
 pub mod retry;
+pub mod tokens;
