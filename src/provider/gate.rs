@@ -1,1 +1,228 @@
-//! (to come)
+//! The gate: requests and tokens per period, calls in flight, and the shared hold-off after a 429 or 503.
+//!
+//! It is owned by one loop, knows no clock (`now` is passed in) and never waits: it says yes or no, and when to ask again. Its laws, whatever
+//! happens: over any time `T` what is admitted is at most `burst + rate × T`; a refusal takes nothing (tokens are not lost when only requests are
+//! missing, or the other way round); and what was billed beyond an estimate is paid before anything new is admitted, so that in the long
+//! run the rate holds for what the provider counted.
+
+mod bucket;
+mod slots;
+#[cfg(test)]
+mod tests;
+
+use std::time::Instant;
+
+use self::bucket::Bucket;
+use self::slots::Slots;
+use crate::config::{Limits, Rate};
+
+/// The most that can be owed, in bursts: a server that reports absurd usage slows the worker down, and does not stop it for a day.
+const MOST_OWED: i64 = 16;
+
+/// When a call may start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// `admit` is worth calling now.
+    Now,
+    /// `admit` is worth calling at this moment, not before. It may take more than one such moment where much is owed.
+    At(Instant),
+    /// All slots are taken: when one is given back.
+    Slot,
+}
+
+/// What a call waits for: the label of a counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Limit {
+    /// Requests per period.
+    Requests,
+    /// Tokens per period.
+    Tokens,
+    /// Calls in flight.
+    Slots,
+    /// The hold-off that a provider asked for.
+    HoldOff,
+}
+
+impl Limit {
+    /// Every limit.
+    pub const ALL: [Self; 4] = [Self::Requests, Self::Tokens, Self::Slots, Self::HoldOff];
+
+    /// The limit as a label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::Tokens => "tokens",
+            Self::Slots => "slots",
+            Self::HoldOff => "hold_off",
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Gate {
+    requests: Option<(Rate, Bucket)>,
+    tokens: Option<(Rate, Bucket)>,
+    batch_tokens: u64,
+    share: f64,
+    /// Tokens still to pay for calls that are over; negative: paid in advance.
+    owed: i64,
+    slots: Slots,
+    held_until: Option<Instant>,
+}
+
+impl Gate {
+    /// A gate with nothing earned yet, for batches of up to `max_tokens_per_batch` tokens.
+    pub fn new(limits: &Limits, max_tokens_per_batch: u64, now: Instant) -> Self {
+        let (share, batch_tokens) = (1.0, max_tokens_per_batch);
+        Self {
+            requests: limits.requests.map(|rate| (rate, Bucket::drained(rate, share, 1, now))),
+            tokens: limits.tokens.map(|rate| (rate, Bucket::drained(rate, share, batch_tokens, now))),
+            batch_tokens,
+            share,
+            owed: 0,
+            slots: Slots::new(limits.in_flight),
+            held_until: None,
+        }
+    }
+
+    /// Lets one call of `tokens` (estimated) through, and takes its slot, its request and its tokens, with what is owed; or lets it wait.
+    /// A refusal takes nothing, except where more than a burst is to pay: then parts of it are paid as they are earned.
+    pub fn admit(&mut self, tokens: u64, now: Instant) -> bool {
+        if self.held(now).is_some() || !self.slots.free() {
+            return false;
+        }
+        if !self.pay_excess(tokens, now) {
+            return false;
+        }
+        if self.requests.as_ref().is_some_and(|(_, bucket)| bucket.ready_at(1, now).is_some()) {
+            return false;
+        }
+        if let Some((_, bucket)) = &self.tokens {
+            let Some(paid) = bucket.take(self.charge(tokens), now) else { return false };
+            self.owed = self.owed.saturating_add(signed(tokens)).saturating_sub(signed(paid));
+        }
+        if let Some((_, bucket)) = &self.requests {
+            bucket.take(1, now);
+        }
+        self.slots.take();
+        true
+    }
+
+    /// When [`admit`](Self::admit) of `tokens` is worth calling.
+    pub fn ready_at(&self, tokens: u64, now: Instant) -> Ready {
+        if !self.slots.free() {
+            return Ready::Slot;
+        }
+        let rates = self.requests_ready_at(now).max(self.tokens_ready_at(tokens, now));
+        self.held(now).max(rates).map_or(Ready::Now, Ready::At)
+    }
+
+    /// What a call of `tokens` waits for; `None`: nothing.
+    pub fn waiting_for(&self, tokens: u64, now: Instant) -> Option<Limit> {
+        if self.held(now).is_some() {
+            return Some(Limit::HoldOff);
+        }
+        if !self.slots.free() {
+            return Some(Limit::Slots);
+        }
+        match (self.requests_ready_at(now), self.tokens_ready_at(tokens, now)) {
+            (None, None) => None,
+            (requests, tokens) if requests > tokens => Some(Limit::Requests),
+            _ => Some(Limit::Tokens),
+        }
+    }
+
+    /// Settles what an answered call was billed against its estimate, and counts its success towards more slots. The credit for too
+    /// high an estimate is at most one burst.
+    pub fn settle(&mut self, estimate: u64, usage: Option<u64>) {
+        self.slots.succeeded();
+        let (Some(usage), Some((_, bucket))) = (usage, &self.tokens) else { return };
+        let burst = signed(bucket.burst());
+        let owed = self.owed.saturating_add(signed(usage)).saturating_sub(signed(estimate));
+        // What was paid in advance for a large call is no credit: it stays.
+        self.owed = owed.max(self.owed.min(-burst)).min(burst.saturating_mul(MOST_OWED));
+    }
+
+    /// Gives a call's slot back, however it ended.
+    pub fn release(&mut self) {
+        self.slots.give_back();
+    }
+
+    /// Lets no call start before `until`, and takes a quarter of the slots away: once for all calls that were in flight then, since one
+    /// overload makes many of them fail. A hold-off is never shortened by a later one.
+    pub fn hold_off(&mut self, until: Instant) {
+        self.held_until = self.held_until.max(Some(until));
+        self.slots.congested();
+    }
+
+    /// Takes `share` (0 < share <= 1) of the rates and slots: new, drained limiters; the burst and what is owed stay, and so does one
+    /// slot. The same share as before changes nothing. A share of 0 (no partitions) keeps the last one: there is nothing to send then but
+    /// a probe or the end of a drain.
+    pub fn set_share(&mut self, share: f64, now: Instant) {
+        if !(share > 0.0 && share.is_finite()) || share.min(1.0) == self.share {
+            return;
+        }
+        self.share = share.min(1.0);
+        self.slots.set_share(self.share);
+        for (part, batch) in [(&mut self.requests, 1), (&mut self.tokens, self.batch_tokens)] {
+            if let Some((rate, bucket)) = part {
+                *bucket = Bucket::drained(*rate, self.share, batch, now);
+            }
+        }
+    }
+
+    /// Calls in flight.
+    pub fn in_flight(&self) -> usize {
+        self.slots.in_flight()
+    }
+
+    /// How many calls may be in flight at present.
+    pub fn slots(&self) -> usize {
+        self.slots.limit()
+    }
+
+    /// Tokens still owed for calls that are over; negative: paid in advance.
+    pub fn owed(&self) -> i64 {
+        self.owed
+    }
+
+    fn held(&self, now: Instant) -> Option<Instant> {
+        self.held_until.filter(|until| *until > now)
+    }
+
+    fn charge(&self, tokens: u64) -> u64 {
+        u64::try_from(self.owed.saturating_add(signed(tokens))).unwrap_or(0)
+    }
+
+    /// Pays what exceeds a burst, in pieces, first: the last piece then covers the whole call, so nothing paid lies idle while the
+    /// bucket fills again.
+    fn pay_excess(&mut self, tokens: u64, now: Instant) -> bool {
+        while let Some((piece, bucket)) = self.excess(tokens) {
+            let Some(paid) = bucket.take(piece, now) else { return false };
+            self.owed = self.owed.saturating_sub(signed(paid));
+        }
+        true
+    }
+
+    fn excess(&self, tokens: u64) -> Option<(u64, &Bucket)> {
+        let (_, bucket) = self.tokens.as_ref()?;
+        let excess = self.charge(tokens).saturating_sub(bucket.burst());
+        (excess > 0).then(|| (excess.min(bucket.burst()), bucket))
+    }
+
+    fn requests_ready_at(&self, now: Instant) -> Option<Instant> {
+        self.requests.as_ref().and_then(|(_, bucket)| bucket.ready_at(1, now))
+    }
+
+    fn tokens_ready_at(&self, tokens: u64, now: Instant) -> Option<Instant> {
+        match self.excess(tokens) {
+            Some((piece, bucket)) => bucket.ready_at(piece, now),
+            None => self.tokens.as_ref().and_then(|(_, bucket)| bucket.ready_at(self.charge(tokens), now)),
+        }
+    }
+}
+
+fn signed(tokens: u64) -> i64 {
+    i64::try_from(tokens).unwrap_or(i64::MAX)
+}
