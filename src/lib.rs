@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod config;
 pub mod domain;
+pub mod input;
 pub mod kafka;
 pub mod metrics;
 pub mod output;

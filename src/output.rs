@@ -1,111 +1,94 @@
-//! Outcome to record: what is published for an embedded text, a tombstone and a dead letter.
+//! What became of a record, as the record that is published for it.
+//!
+//! The value of an embedding is one JSON object with a fixed order of fields; a golden test holds its bytes. Everything
+//! written is a function of the input record, its vector and the model's name: the same input gives the same bytes.
 
-use serde::Serialize;
-use serde_json::value::RawValue;
+mod dead_letter;
+mod json;
+
+#[cfg(test)]
+mod tests;
+
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::domain::record::{Headers, Record, RejectReason, Text};
+pub use self::dead_letter::dead_letter;
+use crate::domain::record::{Headers, Record, Text};
 
-/// The version of the output's shape.
-const SCHEMA_VERSION: u32 = 1;
-/// Bytes of an error's message that are kept.
-const MESSAGE: usize = 500;
+/// The version of the value's layout, its field `schema_version`.
+pub const SCHEMA_VERSION: u32 = 1;
 
-/// Where an outcome goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The namespace of the ids: UUID v5 of the name `embedstream` in the DNS namespace, so that other programs can
+/// compute them (Python: `uuid5(uuid5(NAMESPACE_DNS, "embedstream"), "documents\0" + key)`).
+pub const ID_NAMESPACE: Uuid = Uuid::from_u128(0x247a_5ec1_36d3_51eb_9e00_c75f_2aec_f18a);
+
+/// The header that names the model.
+pub const MODEL_HEADER: &str = "embedstream-model";
+/// The header with the vector's length, as decimal text.
+pub const DIMENSIONS_HEADER: &str = "embedstream-dimensions";
+/// The header with the hash of the embedded text, as in the value.
+pub const CONTENT_HASH_HEADER: &str = "embedstream-content-hash";
+
+/// Which topic a record goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Destination {
-    /// `kafka.output_topic`.
+    /// The output topic: vectors and tombstones.
     Output,
-    /// `kafka.dead_letter_topic`.
+    /// The dead-letter topic.
     DeadLetter,
 }
 
-/// A record to publish.
+/// A record that is ready to be published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outgoing {
-    /// Where it goes.
+    /// Where to.
     pub destination: Destination,
-    /// The partition; `None`: the partitioner chooses by the key.
+    /// The partition; `None` leaves it to the partitioner. The builders here leave it so: only the pipeline knows
+    /// whether the order asks for the input's.
     pub partition: Option<i32>,
-    /// The input's key.
+    /// The input's key, untouched.
     pub key: Option<Vec<u8>>,
     /// The value; `None` is a tombstone.
     pub payload: Option<Vec<u8>>,
-    /// The input's headers and ours.
+    /// The headers.
     pub headers: Headers,
 }
 
 impl Outgoing {
-    /// Bytes of key, value and headers.
+    /// Bytes held by key, value and headers.
     pub fn bytes(&self) -> usize {
-        let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
-        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + length(value)).sum();
-        length(&self.key) + length(&self.payload) + headers
+        let headers: usize =
+            self.headers.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len)).sum();
+        self.key.as_ref().map_or(0, Vec::len) + self.payload.as_ref().map_or(0, Vec::len) + headers
     }
 }
 
-#[derive(Serialize)]
-struct Value<'a> {
-    id: String,
-    vector: &'a [f32],
-    text: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    payload: Option<&'a RawValue>,
-    model: &'a str,
-    dimensions: usize,
-    tokens: u32,
-    content_hash: &'a str,
-    source: Source<'a>,
-    schema_version: u32,
-}
-
-#[derive(Serialize)]
-struct Source<'a> {
-    topic: &'a str,
-    partition: i32,
-    offset: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    timestamp: Option<String>,
-}
-
-/// The value of an embedded record: one JSON object, floats as the shortest `f32`.
+/// The record for an embedded text: the input's key, the JSON value, the input's headers and three of ours.
+///
+/// The vector must be finite, as the provider's validation leaves it. The headers are the input's in their order,
+/// then model, dimensions and content hash; where the input already carries one of these three, from an embedding
+/// further up, ours takes its place, because a reader that looks for the first would be misled.
 pub fn embedded(record: &Record, text: &Text, vector: &[f32], model: &str) -> Outgoing {
-    let hash = format!("sha256:{}", hex(&Sha256::digest(text.text.as_bytes())));
-    let value = Value {
-        id: id(record),
-        vector,
-        text: &text.text,
-        payload: text.payload.as_deref().and_then(|payload| serde_json::from_str(payload).ok()),
-        model,
-        dimensions: vector.len(),
-        tokens: text.tokens,
-        content_hash: &hash,
-        source: Source {
-            topic: &record.topic,
-            partition: record.partition,
-            offset: record.offset.0,
-            timestamp: record.timestamp.and_then(rfc3339),
-        },
-        schema_version: SCHEMA_VERSION,
-    };
-    let value =
-        serde_json::to_vec(&value).expect("strings, numbers and an object already written are always JSON");
-    let dimensions = vector.len().to_string();
-    let ours = [
-        ("embedstream-model", model),
-        ("embedstream-dimensions", dimensions.as_str()),
-        ("embedstream-content-hash", hash.as_str()),
-    ];
-    let mut headers = record.headers.clone();
-    // An input that was an output of ours carries older ones.
-    headers.retain(|(name, _)| ours.iter().all(|(own, _)| name != own));
-    headers.extend(ours.map(|(name, value)| (name.to_owned(), Some(value.as_bytes().to_vec()))));
-    let payload = Some(value);
-    Outgoing { destination: Destination::Output, partition: None, key: record.key.clone(), payload, headers }
+    let content_hash = content_hash(&text.text);
+    let mut headers: Headers = record
+        .headers
+        .iter()
+        .filter(|(name, _)| ![MODEL_HEADER, DIMENSIONS_HEADER, CONTENT_HASH_HEADER].contains(&name.as_str()))
+        .cloned()
+        .collect();
+    headers.push((MODEL_HEADER.to_owned(), Some(model.as_bytes().to_vec())));
+    headers.push((DIMENSIONS_HEADER.to_owned(), Some(vector.len().to_string().into_bytes())));
+    headers.push((CONTENT_HASH_HEADER.to_owned(), Some(content_hash.as_bytes().to_vec())));
+    Outgoing {
+        destination: Destination::Output,
+        partition: None,
+        key: record.key.clone(),
+        payload: Some(json::value(record, text, vector, model, &content_hash)),
+        headers,
+    }
 }
 
-/// A delete, forwarded.
+/// The record for a delete: key and headers as they came, no value.
 pub fn tombstone(record: &Record) -> Outgoing {
     Outgoing {
         destination: Destination::Output,
@@ -116,99 +99,26 @@ pub fn tombstone(record: &Record) -> Outgoing {
     }
 }
 
-/// A dead letter: key, value and headers untouched, the reason in headers behind them. The message holds no user text.
-pub fn dead_letter(record: &Record, reason: RejectReason, message: &str, attempts: u32) -> Outgoing {
-    let message: String = message.chars().map(|char| if char.is_control() { ' ' } else { char }).collect();
-    let message = &message[..message.floor_char_boundary(MESSAGE)];
-    let mut headers = record.headers.clone();
-    let mut say =
-        |name: &str, value: String| headers.push((format!("embedstream-error-{name}"), Some(value.into())));
-    say("reason", reason.as_str().to_owned());
-    say("message", message.to_owned());
-    say("topic", record.topic.to_string());
-    say("partition", record.partition.to_string());
-    say("offset", record.offset.0.to_string());
-    if let Some(timestamp) = record.timestamp {
-        say("timestamp", timestamp.to_string());
-    }
-    say("attempts", attempts.to_string());
-    say("version", env!("CARGO_PKG_VERSION").to_owned());
-    Outgoing {
-        destination: Destination::DeadLetter,
-        partition: None,
-        key: record.key.clone(),
-        payload: record.value.clone(),
-        headers,
-    }
-}
-
-/// UUID version 5 (RFC 9562) in the URL namespace: of topic, NUL and key, or of topic/partition/offset without a key.
-fn id(record: &Record) -> String {
-    let name = match record.key.as_deref() {
+/// The id of what is published for a record: the same for every version of a key, so that a sink overwrites.
+///
+/// UUID v5 in [`ID_NAMESPACE`] of `topic NUL key`; where the key is null or empty, of `topic/partition/offset`. A topic's
+/// name holds neither NUL nor `/`, so that no two names meet.
+pub fn id(record: &Record) -> Uuid {
+    let name = match &record.key {
         Some(key) if !key.is_empty() => [record.topic.as_bytes(), b"\0", key].concat(),
         _ => format!("{}/{}/{}", record.topic, record.partition, record.offset.0).into_bytes(),
     };
-    Uuid::new_v5(&Uuid::NAMESPACE_URL, &name).to_string()
+    Uuid::new_v5(&ID_NAMESPACE, &name)
 }
 
-fn rfc3339(millis: i64) -> Option<String> {
-    let since = std::time::Duration::from_millis(u64::try_from(millis).ok()?);
-    // Beyond the year 9999 the format has no word for it.
-    (since.as_secs() < 253_402_300_800)
-        .then(|| humantime::format_rfc3339_millis(std::time::UNIX_EPOCH + since).to_string())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::record::Offset;
-
-    fn record() -> Record {
-        Record {
-            topic: "documents".into(),
-            partition: 2,
-            offset: Offset(42),
-            timestamp: Some(0),
-            key: Some(b"k\xff".to_vec()),
-            value: Some(b"hello".to_vec()),
-            headers: vec![("h".to_owned(), None), ("h".to_owned(), Some(vec![0xff]))],
-        }
+/// `sha256:` and the hash of the text in lower-case hexadecimal digits.
+pub fn content_hash(text: &str) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut hash = String::with_capacity(71);
+    hash.push_str("sha256:");
+    for byte in Sha256::digest(text.as_bytes()) {
+        hash.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        hash.push(char::from(DIGITS[usize::from(byte & 15)]));
     }
-
-    #[test]
-    fn an_embedded_record_is_one_json_object_with_shortest_floats() {
-        let text = Text {
-            text: "hello".to_owned(),
-            tokens: 2,
-            truncated: false,
-            payload: Some(r#"{"n":9007199254740993}"#.to_owned()),
-        };
-        let outgoing = embedded(&record(), &text, &[0.1, -1.0], "m");
-        let value = String::from_utf8(outgoing.payload.clone().unwrap()).unwrap();
-        let id = id(&record());
-        assert_eq!(
-            value,
-            format!(
-                r#"{{"id":"{id}","vector":[0.1,-1.0],"text":"hello","payload":{{"n":9007199254740993}},"model":"m","dimensions":2,"tokens":2,"content_hash":"sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824","source":{{"topic":"documents","partition":2,"offset":42,"timestamp":"1970-01-01T00:00:00.000Z"}},"schema_version":1}}"#
-            )
-        );
-        assert_eq!(outgoing.key, record().key);
-        assert_eq!(&outgoing.headers[..2], &record().headers[..]);
-        assert_eq!(outgoing.headers.len(), 5);
-    }
-
-    #[test]
-    fn a_dead_letter_leaves_key_value_and_headers_untouched() {
-        let outgoing = dead_letter(&record(), RejectReason::Rejected, "no\nway", 3);
-        assert_eq!((&outgoing.key, &outgoing.payload), (&record().key, &record().value));
-        assert_eq!(&outgoing.headers[..2], &record().headers[..]);
-        assert!(
-            outgoing.headers.contains(&("embedstream-error-message".to_owned(), Some(b"no way".to_vec())))
-        );
-        assert_eq!(tombstone(&record()).payload, None);
-    }
+    hash
 }

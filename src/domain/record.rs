@@ -92,6 +92,10 @@ pub struct Text {
     pub payload: Option<String>,
 }
 
+/// Bytes of a vector's element in an output value, comma included: up to nine significant digits, sign, point and zeros of
+/// an element of a vector of norm 1. Measured at 2560 dimensions: 12 to 13.
+pub const VECTOR_ELEMENT_BYTES: usize = 13;
+
 /// What intake made of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
