@@ -12,4 +12,6 @@ pub mod pipeline;
 pub mod provider;
 pub mod signals;
 pub mod simulator;
+#[cfg(test)]
+mod tidy;
 pub mod worker;
