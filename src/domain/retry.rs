@@ -114,6 +114,8 @@ impl DeadLetterRate {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const BACKOFF: Backoff = Backoff {
@@ -149,18 +151,108 @@ mod tests {
     }
 
     #[test]
-    fn dead_letters_above_the_share_are_refused_until_the_window_has_passed() {
-        let start = tokio::time::Instant::now().into_std();
-        let mut rate = DeadLetterRate::new(0.2, Duration::from_secs(60));
-        for _ in 0..19 {
-            assert!(rate.allows(start), "a few records say nothing");
+    fn a_jitter_out_of_range_counts_as_its_nearest_end() {
+        assert_eq!(BACKOFF.delay(1, None, 7.0), Duration::from_millis(500));
+        assert_eq!(BACKOFF.delay(1, None, -7.0), Duration::ZERO);
+        assert_eq!(BACKOFF.delay(0, None, 1.0), Duration::from_millis(500), "no failure counts as the first");
+    }
+
+    #[test]
+    fn an_outage_of_any_length_counts_nothing_and_its_end_counts_once() {
+        let mut patience = Patience::new(0);
+        for _ in 0..10_000 {
+            assert_eq!(patience.failed(0), 0);
         }
-        assert!(!rate.allows(start));
-        rate.embedded(80, start);
-        assert!(rate.allows(start));
-        assert!(!rate.allows(start + Duration::from_secs(1)) || rate.rejected <= 21);
-        assert!(rate.allows(start + Duration::from_secs(62)), "the window has passed");
+        assert_eq!(patience.failed(1_000), 1, "many successes are one reason to suspect this batch");
+        assert_eq!(patience.failed(1_000), 1, "nobody has succeeded since");
+    }
+
+    #[test]
+    fn below_twenty_outcomes_a_share_says_nothing() {
+        let now = start();
+        let mut rate = DeadLetterRate::new(0.0, WINDOW);
+        for _ in 0..19 {
+            assert!(rate.allows(now));
+        }
+        assert!(!rate.allows(now), "the twentieth is held to the share");
+        assert!(!rate.allows(now + WINDOW), "the window includes its end");
+        assert!(rate.allows(now + WINDOW + Duration::from_nanos(1)));
+    }
+
+    #[test]
+    fn dead_letters_are_allowed_up_to_the_share_exactly() {
+        let now = start();
+        let mut rate = DeadLetterRate::new(0.2, WINDOW);
+        rate.embedded(80, now);
+        for dead_letter in 1..=20 {
+            assert!(rate.allows(now), "{dead_letter} of {}", 80 + dead_letter);
+        }
+        assert!(!rate.allows(now), "21 of 101");
+        rate.embedded(4, now);
+        assert!(rate.allows(now), "21 of 105: what was refused was not counted");
+    }
+
+    #[test]
+    fn a_reset_forgets_what_was() {
+        let now = start();
+        let mut rate = DeadLetterRate::new(0.0, WINDOW);
+        rate.embedded(100, now);
+        assert!(!rate.allows(now));
         rate.reset();
-        assert!(rate.allows(start));
+        assert!(rate.allows(now));
+        rate.embedded(1, now + WINDOW * 2);
+        assert_eq!((rate.all, rate.rejected, rate.outcomes.len()), (1, 0, 1));
+    }
+
+    const WINDOW: Duration = Duration::from_secs(60);
+
+    fn start() -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
+
+    proptest! {
+        #[test]
+        fn back_off_stays_within_its_bound_and_a_hint_within_a_tenth(
+            (base, cap, hint) in (0..10_000_u64, 0..1_000_000_u64, 0..1_000_000_u64),
+            failures in any::<u32>(),
+            jitter in 0.0..1.0_f64,
+        ) {
+            let (base, cap) = (Duration::from_millis(base), Duration::from_millis(cap));
+            let backoff = Backoff { base, cap, hint_cap: Duration::from_secs(60) };
+            let delay = backoff.delay(failures, None, jitter);
+            prop_assert!(delay <= cap);
+            let doubled = (1..failures.min(40)).fold(base, |bound, _| bound.saturating_mul(2));
+            prop_assert!(delay <= doubled);
+            let hint = Duration::from_millis(hint);
+            let obeyed = hint.min(backoff.hint_cap);
+            let delay = backoff.delay(failures, Some(hint), jitter);
+            prop_assert!(delay >= obeyed && delay <= obeyed.mul_f64(1.1));
+        }
+
+        /// Beside a plain list of what happened.
+        #[test]
+        fn the_dead_letter_rate_looks_at_its_window_and_nothing_else(
+            share in 0.0..1.0_f64,
+            steps in prop::collection::vec((0..8_000_u64, prop::option::of(0..20_usize)), 1..200),
+        ) {
+            let (mut now, mut rate) = (start(), DeadLetterRate::new(share, WINDOW));
+            let mut outcomes: Vec<(Instant, usize, usize)> = Vec::new();
+            for (wait, embedded) in steps {
+                now += Duration::from_millis(wait);
+                if let Some(records) = embedded {
+                    rate.embedded(records, now);
+                    outcomes.push((now, records, 0));
+                    continue;
+                }
+                let recent = || outcomes.iter().filter(|(at, ..)| now - *at <= WINDOW);
+                let all = recent().map(|(_, records, _)| records).sum::<usize>() + 1;
+                let rejected = recent().map(|(.., rejected)| rejected).sum::<usize>() + 1;
+                let allowed = all < 20 || rejected as f64 <= share * all as f64;
+                prop_assert_eq!(rate.allows(now), allowed, "{} of {}", rejected, all);
+                if allowed {
+                    outcomes.push((now, 1, 1));
+                }
+            }
+        }
     }
 }
