@@ -10,7 +10,4 @@ pub mod output;
 pub mod pipeline;
 pub mod provider;
 pub mod signals;
-pub mod simulator;
-#[cfg(test)]
-mod tidy;
 pub mod worker;
