@@ -28,7 +28,7 @@ pub struct Provider {
     /// The model's name, as the provider knows it.
     #[serde(deserialize_with = "scalar::text")]
     pub model: String,
-    /// The key. Prefer `api_key_file`; see [`Provider::read_key`] for what comes first.
+    /// The key. Prefer `api_key_file`.
     #[serde(deserialize_with = "scalar::optional")]
     pub api_key: Option<Secret>,
     /// A file with the key, which may be rotated.
