@@ -33,7 +33,7 @@ impl Embedder for Provider {
     }
 
     async fn send(&self, body: Bytes) -> Result<Answer, Failure> {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::task::yield_now().await;
         Ok(Answer { status: 200, headers: Vec::new(), body })
     }
 
