@@ -10,6 +10,8 @@ mod guilt;
 mod publish;
 mod release;
 mod suspension;
+#[cfg(test)]
+mod tests;
 mod work;
 
 use std::collections::{BTreeMap, VecDeque};

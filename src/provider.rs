@@ -112,7 +112,7 @@ pub enum Attempts {
     Unlimited,
     /// As many as `retry.attempts`.
     Configured,
-    /// This many.
+    /// This many retries: one more failure than that.
     Few(u32),
 }
 

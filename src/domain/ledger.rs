@@ -226,15 +226,22 @@ impl<O> Ledger<O> {
         Some(Publication { slot: id, number })
     }
 
+    /// Whether an answer to this publication still counts: its slot has not been published again or given up since.
+    pub fn is_current(&self, publication: Publication) -> bool {
+        let Some(lane) = self.lanes.get(&publication.slot.generation) else { return false };
+        let index = publication.slot.sequence.checked_sub(lane.first).and_then(|at| usize::try_from(at).ok());
+        let slot = index.and_then(|index| lane.slots.get(index));
+        slot.is_some_and(|slot| slot.state == State::Published && slot.publications == publication.number)
+    }
+
     /// Notes that the broker has the outcome. Returns the bytes that are no longer charged; `None` if this publication
     /// does not count any more.
     pub fn acknowledged(&mut self, publication: Publication) -> Option<u64> {
-        let (lane, index) = self.find(publication.slot)?;
-        let slot = &mut lane.slots[index];
-        if slot.state != State::Published || slot.publications != publication.number {
+        if !self.is_current(publication) {
             return None;
         }
-        slot.state = State::Acknowledged;
+        let (lane, index) = self.find(publication.slot)?;
+        lane.slots[index].state = State::Acknowledged;
         lane.publishing -= 1;
         let freed = lane.retire(index);
         let settled = lane.settle();
@@ -246,11 +253,10 @@ impl<O> Ledger<O> {
     /// publication does not count any more.
     pub fn failed(&mut self, publication: Publication) -> bool {
         let id = publication.slot;
-        let Some((lane, index)) = self.find(id) else { return false };
-        let slot = &lane.slots[index];
-        if slot.state != State::Published || slot.publications != publication.number {
+        if !self.is_current(publication) {
             return false;
         }
+        let Some((lane, index)) = self.find(id) else { return false };
         lane.take_back(index);
         if lane.queue(index) {
             self.publishable.push_front(id);

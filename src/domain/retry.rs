@@ -42,6 +42,11 @@ impl Patience {
         Self { counted: 0, seen: successes }
     }
 
+    /// How many failures count so far.
+    pub fn counted(&self) -> u32 {
+        self.counted
+    }
+
     /// Notes a failure; returns how many count so far.
     pub fn failed(&mut self, successes: u64) -> u32 {
         if successes > self.seen {

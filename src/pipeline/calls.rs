@@ -218,7 +218,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         }
     }
 
-    fn embedded(&mut self, mut work: Work, answered: Answered) {
+    fn embedded(&mut self, work: Work, answered: Answered) {
         let now = now();
         self.dead_letter_rate.embedded(work.entries.len(), now);
         let mut stale: u64 = 0;
@@ -231,10 +231,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             }
         }
         self.metrics.results_stale_total.inc_by(stale);
-        if let Some(mut search) = work.search.take() {
-            search.succeeded();
-            self.go_on(search, work.attempts, None, now);
-        }
+        self.go_on_without(work, now);
     }
 }
 

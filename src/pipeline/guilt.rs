@@ -30,9 +30,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         }
         let ledger = &self.ledger;
         if !work.keep(&*self.embedder, |entry| ledger.is_open(entry.id)) {
-            if let Some(search) = work.search.take() {
-                self.go_on(search, work.attempts, None, now);
-            }
+            self.go_on_without(work, now);
             return;
         }
         let proven = self.successes > before || self.canary.vouches(now);
@@ -85,15 +83,16 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
                 return;
             }
             Attempts::Configured => self.config.retry.attempts,
-            Attempts::Few(most) => most,
+            Attempts::Few(retries) => retries.saturating_add(1),
         };
         self.note_failure(charge.otherwise, &charge.message);
+        let before = work.patience.counted();
         let counted = work.patience.failed(self.successes);
         if counted >= most {
             self.convict(work, &charge, now);
             return;
         }
-        if counted == 0 && work.failures > 1 && self.suspension.is_none() {
+        if counted == before && work.failures > 1 && self.suspension.is_none() {
             // Nothing else is tried that could tell an outage from a bad record.
             self.ask_canary_sometimes(now);
         }
@@ -169,6 +168,14 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
                     return;
                 }
             }
+        }
+    }
+
+    /// Takes a search on whose records on trial were given up: it goes on with the other half.
+    pub(super) fn go_on_without(&mut self, mut work: Work, now: Instant) {
+        if let Some(mut search) = work.search.take() {
+            search.succeeded();
+            self.go_on(search, work.attempts, None, now);
         }
     }
 

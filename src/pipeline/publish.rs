@@ -1,5 +1,6 @@
 //! Publishing: what the ledger lets go is handed to the producer; what the broker answers is noted.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -48,8 +49,6 @@ pub(super) struct Outcome {
     kind: Kind,
     /// `None`: there is nothing to publish.
     outgoing: Option<Arc<Outgoing>>,
-    /// Whether the broker refused it once: then it is tried alone.
-    refused: bool,
     /// Whether it was counted: a publication that is repeated counts once.
     counted: bool,
     handed_over: Option<Instant>,
@@ -58,7 +57,7 @@ pub(super) struct Outcome {
 impl Outcome {
     pub(super) fn new(record: &Arc<Record>, kind: Kind, outgoing: Option<Outgoing>) -> Self {
         let (record, outgoing) = (Arc::clone(record), outgoing.map(Arc::new));
-        Self { record, kind, outgoing, refused: false, counted: false, handed_over: None }
+        Self { record, kind, outgoing, counted: false, handed_over: None }
     }
 
     pub(super) fn tombstone(record: &Arc<Record>) -> Self {
@@ -87,8 +86,8 @@ pub(super) struct Publishing {
     /// The local queue is full until an answer comes.
     full: bool,
     rest: Option<(Instant, Duration)>,
-    /// Outcomes that were refused once: while there are some, one record at a time is published.
-    refused: usize,
+    /// What was refused once: while there is some, one record at a time is published.
+    refused: BTreeSet<SlotId>,
     held: Vec<(Generation, Instant)>,
 }
 
@@ -121,7 +120,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         if self.publishing.rest.is_some_and(|(until, _)| now < until) || self.publishing.full {
             return;
         }
-        while self.publishing.refused == 0 || self.publishing.unanswered == 0 {
+        while self.publishing.refused.is_empty() || self.publishing.unanswered == 0 {
             let Some((id, outcome)) = self.ledger.next_to_publish() else { return };
             let outgoing = outcome.outgoing.clone();
             let Some(publication) = self.ledger.publish(id) else { return };
@@ -163,16 +162,16 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
     }
 
     fn acknowledged(&mut self, publication: Publication, now: Instant) {
-        if let Some(outcome) = self.ledger.outcome_mut(publication.slot) {
-            let first = !std::mem::replace(&mut outcome.counted, true);
-            if std::mem::replace(&mut outcome.refused, false) {
-                self.publishing.refused -= 1;
-            }
+        if !self.ledger.is_current(publication) {
+            return;
+        }
+        self.publishing.refused.remove(&publication.slot);
+        if let Some(outcome) = self.ledger.outcome_mut(publication.slot)
+            && !std::mem::replace(&mut outcome.counted, true)
+        {
             let (kind, record) = (outcome.kind, Arc::clone(&outcome.record));
             let (outgoing, handed_over) = (outcome.outgoing.clone(), outcome.handed_over);
-            if first {
-                self.count(kind, &record, outgoing.as_deref(), handed_over, now);
-            }
+            self.count(kind, &record, outgoing.as_deref(), handed_over, now);
         }
         if let Some(freed) = self.ledger.acknowledged(publication) {
             self.ends.budget.release(freed);
@@ -275,14 +274,11 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
     /// The record itself is refused: once more alone (it may have been refused with its neighbours), then a dead letter; a dead
     /// letter that is refused holds its partition.
     fn record_refused(&mut self, id: SlotId, message: &str, now: Instant) {
-        let Some(outcome) = self.ledger.outcome_mut(id) else { return };
-        if !outcome.refused {
-            outcome.refused = true;
-            self.publishing.refused += 1;
+        if self.publishing.refused.insert(id) {
             return;
         }
-        outcome.refused = false;
-        self.publishing.refused -= 1;
+        self.publishing.refused.remove(&id);
+        let Some(outcome) = self.ledger.outcome_mut(id) else { return };
         let record = Arc::clone(&outcome.record);
         let (topic, partition, offset) = (&*record.topic, record.partition, record.offset.0);
         if !matches!(outcome.kind, Kind::DeadLetter(_)) {
@@ -310,6 +306,11 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             }
             keep
         });
+        self.accepted_again(before);
+    }
+
+    /// Says that nothing is refused any more, once the last of `before` held partitions is not held any longer.
+    fn accepted_again(&mut self, before: usize) {
         if before > 0 && self.publishing.held.is_empty() {
             self.metrics.suspended.with_label_values(&[SuspendReason::OutputRefused.as_str()]).set(0);
             if self.suspension.is_none() {
@@ -320,6 +321,9 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
 
     /// Forgets what a closed lane leaves behind.
     pub(super) fn forget_publishing(&mut self, generation: Generation) {
+        self.publishing.refused.retain(|id| id.generation != generation);
+        let before = self.publishing.held.len();
         self.publishing.held.retain(|(held, _)| *held != generation);
+        self.accepted_again(before);
     }
 }

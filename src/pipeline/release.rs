@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use tracing::{info, warn};
 
+use super::work::Work;
 use super::{Held, Pipeline, Sink, age_seconds, now};
 use crate::admin::Partition;
 use crate::config::Share;
@@ -46,26 +47,22 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
     fn drop_unsent(&mut self, generations: &[Generation]) {
         let gone = |generation: Generation| generations.contains(&generation);
         let dropped = self.batcher.remove(|entry| gone(entry.id.generation));
+        let accused = std::mem::take(&mut self.accused);
+        let waiting = std::mem::take(&mut self.waiting);
+        let mut given_up = Vec::new();
+        let mut keep = |embedder: &E, mut work: Work| {
+            if work.keep(embedder, |entry| !gone(entry.id.generation)) {
+                return Some(work);
+            }
+            given_up.push(work);
+            None
+        };
         let embedder = &*self.embedder;
-        let mut orphans = Vec::new();
-        self.waiting.retain_mut(|work| {
-            let kept = work.keep(embedder, |entry| !gone(entry.id.generation));
-            if !kept && let Some(search) = work.search.take() {
-                orphans.push((search, work.attempts));
-            }
-            kept
-        });
-        self.accused.retain_mut(|(work, _)| {
-            let kept = work.keep(embedder, |entry| !gone(entry.id.generation));
-            if !kept && let Some(search) = work.search.take() {
-                orphans.push((search, work.attempts));
-            }
-            kept
-        });
-        // What was being tried is gone; the rest of the search goes on without it.
-        for (mut search, attempts) in orphans {
-            search.succeeded();
-            self.go_on(search, attempts, None, now());
+        self.waiting = waiting.into_iter().filter_map(|work| keep(embedder, work)).collect();
+        self.accused =
+            accused.into_iter().filter_map(|(work, charge)| Some((keep(embedder, work)?, charge))).collect();
+        for work in given_up {
+            self.go_on_without(work, now());
         }
         if dropped > 0 {
             info!(records = dropped, "records that were not sent yet are left to the next owner");

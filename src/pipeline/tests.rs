@@ -1,0 +1,245 @@
+//! The loop with its ends held by a test, under paused time.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use super::{Ended, Ends, Pipeline, Sink};
+use crate::admin::Health;
+use crate::config::Config;
+use crate::domain::ledger::{Progress, Publication};
+use crate::domain::record::{Content, Generation, Offset, Record, RejectReason, Text, TopicPartition};
+use crate::kafka::budget::Budget;
+use crate::kafka::sink::{Delivery, Refusal};
+use crate::kafka::source::{Assigned, Event, Received};
+use crate::metrics::Metrics;
+use crate::output::{Destination, Outgoing};
+use crate::provider::{Answer, Attempts, CallOutcome, Embedder, Embeddings, Failure, SuspendReason, Verdict};
+
+const LATENCY: Duration = Duration::from_secs(1);
+
+type Sent = Arc<Mutex<Vec<(Outgoing, Publication)>>>;
+
+/// Records what is published; the test answers.
+struct Recorder(Sent);
+
+impl Sink for Recorder {
+    fn topic(&self, destination: Destination) -> &str {
+        match destination {
+            Destination::Output => "output",
+            Destination::DeadLetter => "dead-letters",
+        }
+    }
+
+    fn send(&self, outgoing: &Outgoing, publication: Publication) -> Result<(), Refusal> {
+        self.0.lock().unwrap().push((outgoing.clone(), publication));
+        Ok(())
+    }
+}
+
+/// Fails with this verdict whenever a text is the poison; remembers every call.
+struct Provider {
+    verdict: Verdict,
+    calls: Mutex<Vec<String>>,
+}
+
+impl Embedder for Provider {
+    fn body(&self, texts: &[&str]) -> Bytes {
+        texts.join(",").into()
+    }
+
+    async fn send(&self, body: Bytes) -> Result<Answer, Failure> {
+        self.calls.lock().unwrap().push(String::from_utf8_lossy(&body).into_owned());
+        tokio::time::sleep_until(tokio::time::Instant::now() + LATENCY).await;
+        Ok(Answer { status: 200, headers: Vec::new(), body })
+    }
+
+    fn read(&self, answer: &Answer, count: usize) -> Result<Embeddings, Failure> {
+        if String::from_utf8_lossy(&answer.body).split(',').any(|text| text == "poison") {
+            return Err(Failure {
+                verdict: self.verdict.clone(),
+                outcome: CallOutcome::InvalidResponse,
+                message: "it is bad".to_owned(),
+                status: Some(200),
+            });
+        }
+        Ok(Embeddings { vectors: vec![vec![1.0]; count], model: None, tokens: None, cost_usd: None })
+    }
+}
+
+struct Line {
+    events: mpsc::UnboundedSender<Event>,
+    answers: mpsc::UnboundedSender<Delivery>,
+    progress: watch::Receiver<Vec<Progress>>,
+    sent: Sent,
+    provider: Arc<Provider>,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    running: JoinHandle<Ended>,
+}
+
+impl Line {
+    fn start(verdict: Verdict, max_records: usize) -> Self {
+        let mut config = Config::default();
+        config.batch.max_records = max_records;
+        config.limits.share = crate::config::Share::None;
+        let (events, events_in) = mpsc::unbounded_channel();
+        let (answers, deliveries) = mpsc::unbounded_channel();
+        let (progress_out, progress) = watch::channel(Vec::new());
+        let sent = Sent::default();
+        let ends = Ends {
+            events: events_in,
+            progress: progress_out,
+            sink: Recorder(Arc::clone(&sent)),
+            deliveries,
+            budget: Arc::new(Budget::new(1 << 20)),
+            leave: Box::new(|| ()),
+        };
+        let provider = Arc::new(Provider { verdict, calls: Mutex::default() });
+        let metrics = Arc::new(Metrics::new("group", "model"));
+        let health = Arc::new(Health::new());
+        let (told, shown) = (Arc::clone(&health), Arc::clone(&metrics));
+        let pipeline = Pipeline::new(Arc::new(config), Arc::clone(&provider), shown, told, ends, 2, 7);
+        let running = tokio::spawn(pipeline.run());
+        Self { events, answers, progress, sent, provider, metrics, health, running }
+    }
+
+    fn assign(&self, generation: u64) {
+        let partition = TopicPartition { topic: "input".into(), partition: partition(generation) };
+        let assigned = Assigned { generation: Generation(generation), partition };
+        self.events.send(Event::Assigned(vec![assigned])).unwrap();
+    }
+
+    fn receive(&self, records: &[(u64, i64, &str)]) {
+        let records = records.iter().map(|(generation, offset, text)| {
+            let record = Arc::new(Record {
+                topic: "input".into(),
+                partition: partition(*generation),
+                offset: Offset(*offset),
+                timestamp: None,
+                key: Some(offset.to_string().into_bytes()),
+                value: Some(text.as_bytes().to_vec()),
+                headers: Vec::new(),
+            });
+            let text = Text { text: (*text).to_owned(), tokens: 1, truncated: false, payload: None };
+            (Generation(*generation), Received { record, content: Content::Text(text), bytes: 10 })
+        });
+        self.events.send(Event::Records(records.collect())).unwrap();
+    }
+
+    fn lose(&self, generation: u64) {
+        self.events.send(Event::Lost(vec![Generation(generation)])).unwrap();
+    }
+
+    fn answer(&self, index: usize, result: Result<(), Refusal>) {
+        let publication = self.sent.lock().unwrap()[index].1;
+        self.answers.send(Delivery { publication, result }).unwrap();
+    }
+
+    fn sent(&self) -> usize {
+        self.sent.lock().unwrap().len()
+    }
+
+    fn dead_letters(&self) -> usize {
+        let sent = self.sent.lock().unwrap();
+        sent.iter().filter(|(outgoing, _)| outgoing.destination == Destination::DeadLetter).count()
+    }
+
+    fn calls_with(&self, text: &str) -> usize {
+        self.provider.calls.lock().unwrap().iter().filter(|call| call.contains(text)).count()
+    }
+}
+
+fn partition(generation: u64) -> i32 {
+    i32::try_from(generation).unwrap()
+}
+
+/// Lets this much paused time pass, and everything happen that is due in it.
+async fn pass(time: Duration) {
+    assert!(tokio::time::timeout(time, std::future::pending::<()>()).await.is_err());
+}
+
+fn clear(reason: RejectReason) -> Verdict {
+    Verdict::Bisect { reason, clear: true, otherwise: SuspendReason::BadRequest }
+}
+
+fn once_more() -> Verdict {
+    Verdict::Retry {
+        after: None,
+        hold_off: false,
+        attempts: Attempts::Few(1),
+        then: RejectReason::NonFinite,
+        meanwhile: SuspendReason::MalformedResponse,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_retry_is_one_retry_before_a_record_is_found_guilty() {
+    let line = Line::start(once_more(), 1);
+    line.assign(1);
+    // The first is answered while the poison is on its way, so its failure counts at once.
+    line.receive(&[(1, 0, "fine"), (1, 1, "poison")]);
+    pass(LATENCY + Duration::from_millis(100)).await;
+    assert_eq!((line.calls_with("poison"), line.dead_letters()), (1, 0));
+    // Nothing else is tried meanwhile: the canary has to vouch.
+    pass(Duration::from_secs(60)).await;
+    assert!(line.calls_with("poison") >= 2);
+    assert!(line.calls_with("ping") >= 1);
+    assert_eq!(line.dead_letters(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_search_goes_on_when_what_it_tries_is_given_up() {
+    let line = Line::start(clear(RejectReason::Rejected), 2);
+    line.assign(1);
+    line.assign(2);
+    line.receive(&[(1, 0, "poison"), (2, 0, "fine")]);
+    pass(LATENCY + Duration::from_millis(500)).await;
+    assert_eq!(line.provider.calls.lock().unwrap().as_slice(), ["poison,fine", "poison"]);
+    line.lose(1);
+    pass(LATENCY * 3).await;
+    assert_eq!(line.sent(), 1, "the other half is published");
+    line.answer(0, Ok(()));
+    pass(LATENCY).await;
+    let position = line.progress.borrow().first().and_then(|lane| lane.position);
+    assert_eq!(position.map(|at| at.next()), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_record_that_left_does_not_slow_the_others() {
+    let line = Line::start(clear(RejectReason::Rejected), 64);
+    line.assign(1);
+    line.assign(2);
+    line.receive(&[(1, 0, "one")]);
+    pass(LATENCY * 2).await;
+    line.answer(0, Err(Refusal::Record("too large".to_owned())));
+    pass(LATENCY).await;
+    assert_eq!(line.sent(), 2, "it is tried again, alone");
+    line.lose(1);
+    pass(LATENCY).await;
+    line.answer(1, Ok(()));
+    line.receive(&[(2, 0, "two"), (2, 1, "three")]);
+    pass(LATENCY * 2).await;
+    assert_eq!(line.sent(), 4, "two at once again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_held_partition_that_left_no_longer_makes_the_worker_unready() {
+    let line = Line::start(clear(RejectReason::Rejected), 64);
+    line.assign(1);
+    line.receive(&[(1, 0, "poison")]);
+    pass(LATENCY * 2).await;
+    for index in 0..2 {
+        line.answer(index, Err(Refusal::Record("too large".to_owned())));
+        pass(LATENCY).await;
+    }
+    let refused = || line.metrics.suspended.with_label_values(&["output_refused"]).get();
+    assert_eq!((refused(), line.health.readiness().ready), (1, false));
+    line.lose(1);
+    pass(LATENCY).await;
+    assert_eq!((refused(), line.health.readiness().ready), (0, true));
+    assert!(!line.running.is_finished());
+}
