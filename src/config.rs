@@ -1,21 +1,38 @@
 //! The settings: one struct a section, every one with its default.
+//!
+//! Defaults give way to the file, and the file to the environment. The names are a contract; `deploy/config.yaml` shows them all.
+//! Whatever is wrong is a [`ConfigError`] that names the setting, the value (never a secret) and what is expected.
 
+mod checks;
 mod choice;
+mod environment;
+mod error;
+mod file;
 mod kafka;
+mod key;
+mod layers;
 mod names;
 mod provider;
 mod scalar;
 mod secret;
 mod sections;
 mod units;
+mod yaml;
 
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 pub use crate::domain::ledger::Order;
 pub use choice::{Blank, Delivery, Encoding, Format, LogFormat, Preset, Share, Start, TooLong};
+pub use error::{ConfigError, Problem};
 pub use kafka::Kafka;
+pub use key::KeyError;
 pub use provider::{Probe, Provider};
 pub use secret::Secret;
 pub use sections::{Admin, Batch, Input, Limits, Log, Output, Retry};
@@ -64,5 +81,32 @@ impl Default for Config {
             admin: Admin::default(),
             log: Log::default(),
         }
+    }
+}
+
+impl Config {
+    /// Loads the settings: defaults, under those of the file (YAML or TOML by its extension), under those of the environment. Variables that
+    /// are not ours may be among those given.
+    ///
+    /// # Errors
+    /// The file cannot be read; a name is unknown; a value is wrong; two settings contradict each other; the provider's key is missing or
+    /// cannot be one. All that can be found at once is said at once.
+    pub fn load<K, V>(path: Option<&Path>, env: impl Iterator<Item = (K, V)>) -> Result<Self, ConfigError>
+    where
+        K: Into<OsString>,
+        V: Into<OsString>,
+    {
+        let file = path.map(file::read).transpose()?.unwrap_or_default();
+        let config = layers::merge(file, env)?;
+        config.provider.check_key()?;
+        Ok(config)
+    }
+
+    /// Reads settings from YAML text alone, without the environment. Whether there is a key is not checked.
+    ///
+    /// # Errors
+    /// As [`Config::load`], but for the key.
+    pub fn from_yaml(text: &str) -> Result<Self, ConfigError> {
+        layers::merge(file::from_yaml(text)?, std::iter::empty::<(OsString, OsString)>())
     }
 }

@@ -28,8 +28,8 @@ pub struct Provider {
     /// The model's name, as the provider knows it.
     #[serde(deserialize_with = "scalar::text")]
     pub model: String,
-    /// The key. Prefer `api_key_file`.
-    #[serde(deserialize_with = "scalar::optional")]
+    /// The key. Prefer `api_key_file`; see [`Provider::read_key`] for what comes first.
+    #[serde(deserialize_with = "scalar::optional_secret")]
     pub api_key: Option<Secret>,
     /// A file with the key, which may be rotated.
     #[serde(deserialize_with = "scalar::optional_path")]
@@ -145,6 +145,12 @@ fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
         return Err(Error::custom(format_args!(
             "{shown} is not an http or https URL; write for example https://openrouter.ai/api/v1"
+        )));
+    }
+    if let Some((name, _)) = url.query_pairs().find(|(name, _)| secret::is_secret_name(name)) {
+        return Err(Error::custom(format_args!(
+            "the URL's query holds what may be a secret, {}, which would end up in logs; give it by provider.headers",
+            scalar::quoted(&name)
         )));
     }
     if url.fragment().is_some() {

@@ -11,6 +11,8 @@ use std::str::FromStr;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
+use super::secret::Secret;
+
 /// The longest part of a wrong value that an error quotes, in characters.
 const QUOTED: usize = 60;
 
@@ -212,6 +214,18 @@ where
     let shown = scalar.to_string();
     let parsed = scalar.into_text().unwrap_or_default().parse();
     parsed.map(Some).map_err(|expected: String| Error::custom(format_args!("{shown} {expected}")))
+}
+
+/// Reads a secret that may be left empty, which unsets it. Never quoted.
+pub(super) fn optional_secret<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Secret>, D::Error> {
+    let scalar = Scalar::deserialize(deserializer)?;
+    if scalar.is_empty() {
+        return Ok(None);
+    }
+    let text = scalar.into_text().ok_or_else(|| Error::custom("expected text; write it in quotes"))?;
+    Ok(Some(Secret::new(text)))
 }
 
 /// Reads a path that may be left empty, which unsets it.

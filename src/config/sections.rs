@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::de::{Deserializer, Error};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::choice::{self, Blank, Format, LogFormat, Preset, Share, TooLong};
 use super::scalar;
@@ -157,7 +157,7 @@ pub struct Output {
 #[serde(default, deny_unknown_fields)]
 pub struct Admin {
     /// Where it listens; `None`: nowhere.
-    #[serde(deserialize_with = "address")]
+    #[serde(deserialize_with = "address", serialize_with = "serialize_address")]
     pub listen: Option<SocketAddr>,
 }
 
@@ -165,6 +165,11 @@ impl Default for Admin {
     fn default() -> Self {
         Self { listen: Some(SocketAddr::from(([127, 0, 0, 1], 9464))) }
     }
+}
+
+/// Nowhere is written as empty text: nothing at all would be the default.
+fn serialize_address<S: Serializer>(address: &Option<SocketAddr>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&address.map(|address| address.to_string()).unwrap_or_default())
 }
 
 fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
