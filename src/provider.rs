@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod gate;
+pub mod hints;
 pub mod triage;
 pub mod wire;
 
