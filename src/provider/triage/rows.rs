@@ -17,6 +17,12 @@ pub(super) fn judge(case: &Case<'_>) -> (&'static str, Verdict) {
     row.map_or(("an error", refused(case)), |row| (row.what, (row.verdict)(case)))
 }
 
+/// What every row says.
+#[cfg(test)]
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    ROWS.iter().map(|row| row.what)
+}
+
 /// A quota is used up, or there is no money: the same 429 as a rate limit, but waiting a minute does not help.
 const QUOTA: [&str; 14] = [
     "insufficient_quota",
