@@ -175,7 +175,7 @@ mod tests {
         ] {
             let got = by_headers(&[("retry-after", value)]);
             let close = match (got, expected) {
-                (Some(got), Some(expected)) => (got - expected as f64).abs() < 1e-6,
+                (Some(got), Some(expected)) => (got - expected).abs() < 1e-6,
                 (got, expected) => got.is_none() && expected.is_none(),
             };
             assert!(close, "{value}: {got:?}");

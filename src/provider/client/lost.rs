@@ -18,7 +18,8 @@ pub(super) fn why(error: &reqwest::Error) -> Lost {
     if error.is_connect() || causes(error).any(refused) {
         return Lost::Connection;
     }
-    if error.is_decode() && !causes(error).any(cut) {
+    // The decoder's own errors come bare; a connection's, also below a decoder, come as hyper's.
+    if error.is_decode() && error.source().is_some_and(|cause| cause.is::<io::Error>()) {
         return Lost::Encoding;
     }
     Lost::Cut
@@ -36,13 +37,4 @@ fn certificate(cause: &(dyn Error + 'static)) -> bool {
 
 fn refused(cause: &(dyn Error + 'static)) -> bool {
     cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
-}
-
-/// The connection's end in the middle of a compressed body, which is not the compression's fault.
-fn cut(cause: &(dyn Error + 'static)) -> bool {
-    let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
-    matches!(
-        kind,
-        Some(io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe)
-    )
 }

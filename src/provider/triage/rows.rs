@@ -11,16 +11,16 @@ struct Row {
     verdict: fn(&Case<'_>) -> Verdict,
 }
 
-/// The first row that fits. The last one fits always.
+/// The first row that fits.
 pub(super) fn judge(case: &Case<'_>) -> (&'static str, Verdict) {
-    let row = ROWS.iter().find(|row| (row.fits)(case));
-    row.map_or(("an error", refused(case)), |row| (row.what, (row.verdict)(case)))
+    let row = ROWS.iter().find(|row| (row.fits)(case)).unwrap_or(&NO_STATUS);
+    (row.what, (row.verdict)(case))
 }
 
 /// What every row says.
 #[cfg(test)]
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    ROWS.iter().map(|row| row.what)
+    ROWS.iter().chain([&NO_STATUS]).map(|row| row.what)
 }
 
 /// A quota is used up, or there is no money: the same 429 as a rate limit, but waiting a minute does not help.
@@ -148,7 +148,7 @@ const NOT_FINITE: [&str; 5] = [
     "contains nan",
 ];
 
-static ROWS: [Row; 28] = [
+static ROWS: [Row; 27] = [
     Row {
         what: "the server says that it will answer later",
         fits: |case| case.said.retryable == Some(true),
@@ -330,8 +330,11 @@ static ROWS: [Row; 28] = [
         verdict: |_| suspend(SuspendReason::BadRequest),
     },
     Row { what: "the server refuses the request", fits: client_error, verdict: refused },
-    Row { what: "no HTTP status of an answer", fits: |_| true, verdict: |_| super::malformed() },
 ];
+
+/// Such as 103 or 999.
+static NO_STATUS: Row =
+    Row { what: "no HTTP status of an answer", fits: |_| true, verdict: |_| super::malformed() };
 
 fn client_error(case: &Case<'_>) -> bool {
     (400..500).contains(&case.status)

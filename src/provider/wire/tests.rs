@@ -34,7 +34,10 @@ fn a_request_holds_strings_and_nothing_that_was_not_asked_for() {
     let request = Request::new("qwen/q", &Map::new());
     let body = request.body(&["a\"\n\u{1}", "ü 😀"], Asks::Base64);
     let read: Value = serde_json::from_slice(&body).unwrap();
-    assert_eq!(read, json!({"encoding_format": "base64", "model": "qwen/q", "input": ["a\"\n\u{1}", "ü 😀"]}));
+    assert_eq!(
+        read,
+        json!({"encoding_format": "base64", "model": "qwen/q", "input": ["a\"\n\u{1}", "ü 😀"]})
+    );
     assert_eq!(body, request.body(&["a\"\n\u{1}", "ü 😀"], Asks::Base64), "the same texts, the same bytes");
     let read: Value = serde_json::from_slice(&request.body(&[], Asks::Float)).unwrap();
     assert_eq!(read, json!({"encoding_format": "float", "model": "qwen/q", "input": []}));
@@ -161,11 +164,10 @@ fn base64_is_read_padded_or_not_in_either_alphabet() {
     for text in [STANDARD.encode(&bytes), STANDARD_NO_PAD.encode(&bytes), URL_SAFE_NO_PAD.encode(&bytes)] {
         assert_eq!(read(&of(&json!(text)), 1, 4).unwrap().0.vectors[0], floats, "{text}");
     }
-    let mut letters = Vec::new();
-    for float in [3.939_393_9_f32, -1.0e-3, 0.123, 9.87] {
-        letters.extend_from_slice(&float.to_le_bytes());
-    }
+    // 0xFBEFBE3E: every letter that the alphabets write differently.
+    let letters: Vec<u8> = [[0xFB, 0xEF, 0xBE, 0x3E], [0xFF, 0xFF, 0xFF, 0x3E], [0; 4], [0; 4]].concat();
     let (standard, url) = (STANDARD.encode(&letters), URL_SAFE_NO_PAD.encode(&letters));
+    assert!(standard.contains(['+', '/']) && url.contains(['-', '_']));
     assert_eq!(read(&of(&json!(standard)), 1, 4).unwrap(), read(&of(&json!(url)), 1, 4).unwrap());
 }
 
@@ -204,7 +206,8 @@ fn lengths_are_one_and_the_settings_or_more() {
 fn vectors_are_finite_and_not_zero() {
     for odd in ["null", "[1,null,0,0]", "[1e40,0,0,0]", "[-1e300,0,0,0]", "[0,0,0,0]", "[0,0,0,0.0,1]"] {
         let body = format!(r#"{{"data":[{{"embedding":[1,0,0,0,0]}},{{"embedding":{odd}}}]}}"#);
-        let body = if odd.matches(',').count() == 3 { body.replace("[1,0,0,0,0]", "[1,0,0,0]") } else { body };
+        let body =
+            if odd.matches(',').count() == 3 { body.replace("[1,0,0,0,0]", "[1,0,0,0]") } else { body };
         assert_eq!(fault(body.as_bytes(), 2), Fault::NonFinite { at: 1 }, "{odd}");
     }
     assert_eq!(fault(br#"{"data":[{"embedding":null}]}"#, 1), Fault::NonFinite { at: 0 });
@@ -246,7 +249,11 @@ fn usage_is_believed_only_where_it_says_something() {
     ] {
         let body = format!(r#"{{"usage":{usage},"model":7,"data":[{{"embedding":[1,0,0,0]}}]}}"#);
         let embeddings = read(body.as_bytes(), 1, 4).unwrap().0;
-        assert_eq!((embeddings.tokens, embeddings.cost_usd, embeddings.model), (tokens, cost, None), "{usage}");
+        assert_eq!(
+            (embeddings.tokens, embeddings.cost_usd, embeddings.model),
+            (tokens, cost, None),
+            "{usage}"
+        );
     }
 }
 
