@@ -12,7 +12,6 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
@@ -21,6 +20,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, Header
 use tracing::{info, warn};
 use url::Url;
 
+pub use self::key::KeyError;
 use self::key::Keyring;
 use super::triage::{self, Lost};
 use super::wire::{self, Asks, Fault};
@@ -60,14 +60,9 @@ pub enum ClientError {
     /// The key is not shown.
     #[error("the API key is empty or cannot be sent in a header")]
     Key,
-    /// The file with the key.
-    #[error("provider.api_key_file {path} cannot be read")]
-    KeyFile {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    /// The key's source; what is wrong with it.
+    #[error(transparent)]
+    KeySource(KeyError),
     /// The TLS library or the system's certificates.
     #[error("the HTTP client cannot be set up")]
     Setup(#[source] reqwest::Error),
@@ -93,13 +88,14 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client for calls of up to `max_records` texts, with server hints of up to `hint_cap`. The key is `provider.api_key`, else the
-    /// content of `provider.api_key_file`, else none.
+    /// A client for calls of up to `max_records` texts, with server hints of up to `hint_cap`. The key is what `read_key` says, now and
+    /// again at each [`refresh_key`](Embedder::refresh_key).
     ///
     /// # Errors
-    /// Settings that cannot be sent, or a key file that cannot be read.
-    pub fn new(
+    /// Settings that cannot be sent, or a key that cannot be read.
+    pub fn new<E: Into<KeyError>>(
         provider: &config::Provider,
+        read_key: impl Fn() -> Result<Option<config::Secret>, E> + Send + Sync + 'static,
         max_records: usize,
         hint_cap: Duration,
     ) -> Result<Self, ClientError> {
@@ -126,7 +122,7 @@ impl Client {
             http,
             url,
             headers,
-            keyring: Keyring::new(provider.api_key.as_ref(), provider.api_key_file.clone())?,
+            keyring: Keyring::new(read_key)?,
             request: wire::Request::new(&provider.model, &provider.body),
             asks: match provider.encoding {
                 config::Encoding::Auto | config::Encoding::Base64 => Asks::Base64,

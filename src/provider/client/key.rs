@@ -1,7 +1,7 @@
-//! The key: read from a file again whenever somebody may have rotated it, and never shown.
+//! The key: read again whenever somebody may have rotated it, and never shown.
 
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::error::Error;
+use std::fmt;
 use std::sync::{PoisonError, RwLock};
 
 use reqwest::header::HeaderValue;
@@ -10,12 +10,12 @@ use tracing::info;
 use super::ClientError;
 use crate::config::Secret;
 
-/// A larger file holds something else.
-const MOST_BYTES: u64 = 16 * 1024;
 /// A shorter key could be a word of any message.
 const LEAST_REDACTED: usize = 6;
 
-#[derive(Debug)]
+/// Why a key cannot be read: the settings' own error.
+pub type KeyError = Box<dyn Error + Send + Sync>;
+
 struct Key {
     secret: Secret,
     /// `Bearer …`, marked as sensitive: not shown by `Debug`, not kept by HTTP/2's compression.
@@ -23,50 +23,40 @@ struct Key {
 }
 
 impl Key {
-    fn new(secret: Secret) -> Result<Self, ClientError> {
+    fn new(secret: &Secret) -> Result<Self, ClientError> {
         let key = secret.expose().trim();
         if key.is_empty() {
             return Err(ClientError::Key);
         }
         let mut header = HeaderValue::from_str(&format!("Bearer {key}")).map_err(|_| ClientError::Key)?;
         header.set_sensitive(true);
-        let secret = Secret::new(key.to_owned());
-        Ok(Self { secret, header })
+        Ok(Self { secret: Secret::new(key.to_owned()), header })
     }
 }
 
-/// The present key, if any, and where a new one would appear.
-#[derive(Debug)]
+/// The present key, if any, and how to read it again. Where keys come from is the settings' business.
 pub(super) struct Keyring {
     key: RwLock<Option<Key>>,
-    file: Option<PathBuf>,
+    read: Box<dyn Fn() -> Result<Option<Secret>, KeyError> + Send + Sync>,
 }
 
 impl Keyring {
-    /// A key that was given counts before the file's. Then the file is followed only if it holds the same key, that is if it is where the
-    /// given one came from.
-    pub(super) fn new(given: Option<&Secret>, file: Option<PathBuf>) -> Result<Self, ClientError> {
-        let given = given.filter(|secret| !secret.expose().trim().is_empty());
-        let (key, file) = match (given, file) {
-            (None, None) => (None, None),
-            (None, Some(path)) => (Some(Key::new(read(&path)?)?), Some(path)),
-            (Some(secret), None) => (Some(Key::new(secret.clone())?), None),
-            (Some(secret), Some(path)) => {
-                let same = read(&path).is_ok_and(|read| read.expose() == secret.expose().trim());
-                (Some(Key::new(secret.clone())?), same.then_some(path))
-            }
-        };
-        Ok(Self { key: RwLock::new(key), file })
+    pub(super) fn new<E: Into<KeyError>>(
+        read: impl Fn() -> Result<Option<Secret>, E> + Send + Sync + 'static,
+    ) -> Result<Self, ClientError> {
+        let read = Box::new(move || read().map_err(Into::into));
+        let key = read().map_err(ClientError::KeySource)?.as_ref().map(Key::new).transpose()?;
+        Ok(Self { key: RwLock::new(key), read })
     }
 
     pub(super) fn header(&self) -> Option<HeaderValue> {
         self.key.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(|key| key.header.clone())
     }
 
-    /// Reads the file again. If that fails, the present key stays.
+    /// Reads the key again. If that fails or there is none, the present key stays.
     pub(super) fn refresh(&self) -> Result<(), ClientError> {
-        let Some(path) = &self.file else { return Ok(()) };
-        let fresh = Key::new(read(path)?)?;
+        let Some(fresh) = (self.read)().map_err(ClientError::KeySource)? else { return Ok(()) };
+        let fresh = Key::new(&fresh)?;
         let mut key = self.key.write().unwrap_or_else(PoisonError::into_inner);
         if key.as_ref().is_none_or(|key| key.secret != fresh.secret) {
             *key = Some(fresh);
@@ -84,10 +74,8 @@ impl Keyring {
     }
 }
 
-fn read(path: &Path) -> Result<Secret, ClientError> {
-    let failed = |source| ClientError::KeyFile { path: path.to_owned(), source };
-    let mut content = String::new();
-    let file = std::fs::File::open(path).map_err(failed)?;
-    file.take(MOST_BYTES).read_to_string(&mut content).map_err(failed)?;
-    Ok(Secret::new(content.trim().to_owned()))
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.header().is_some() { "Keyring(a key)" } else { "Keyring(none)" })
+    }
 }

@@ -1,139 +1,43 @@
-use std::io::Write as _;
-use std::net::SocketAddr;
+mod server;
+
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
+use self::server::{GOOD, Reply, Server, good, gzip, http};
 use super::*;
 use crate::config::{Encoding, Provider, Secret};
 use crate::domain::record::RejectReason;
 use crate::provider::{Attempts, CallOutcome, SuspendReason, Verdict};
 
 const KEY: &str = "sk-test-abcdefgh";
-const GOOD: &str = r#"{"data":[{"index":0,"embedding":[1,0,0,0]}],"model":"m","usage":{"prompt_tokens":3}}"#;
-
-/// What a server does with one request.
-enum Reply {
-    /// These bytes; the connection stays.
-    Bytes(Vec<u8>),
-    /// These bytes, and the connection ends.
-    Last(Vec<u8>),
-    /// A good head, and then a byte now and then, for ever.
-    Trickle,
-    /// Nothing. Tells when the client has gone.
-    Silence(Arc<Notify>),
-}
-
-struct Server {
-    address: SocketAddr,
-    seen: Arc<Mutex<Vec<String>>>,
-    connections: Arc<AtomicUsize>,
-}
-
-impl Server {
-    async fn with(replies: impl IntoIterator<Item = Reply>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let mut replies: Vec<_> = replies.into_iter().collect();
-        replies.reverse();
-        let replies = Arc::new(Mutex::new(replies));
-        let requests = Arc::clone(&seen);
-        let connections = Arc::new(AtomicUsize::new(0));
-        let accepted = Arc::clone(&connections);
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                accepted.fetch_add(1, Relaxed);
-                tokio::spawn(serve(stream, Arc::clone(&replies), Arc::clone(&requests)));
-            }
-        });
-        Self { address, seen, connections }
-    }
-
-    fn url(&self) -> String {
-        format!("http://{}/v1", self.address)
-    }
-
-    fn seen(&self) -> Vec<String> {
-        self.seen.lock().unwrap().clone()
-    }
-}
-
-async fn serve(mut stream: TcpStream, replies: Arc<Mutex<Vec<Reply>>>, seen: Arc<Mutex<Vec<String>>>) {
-    while let Some(request) = request(&mut stream).await {
-        seen.lock().unwrap().push(request);
-        let reply = replies.lock().unwrap().pop().expect("a reply for each request");
-        match reply {
-            Reply::Bytes(bytes) => stream.write_all(&bytes).await.unwrap(),
-            Reply::Last(bytes) => {
-                stream.write_all(&bytes).await.unwrap();
-                return;
-            }
-            Reply::Trickle => {
-                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n").await.unwrap();
-                let mut pause = tokio::time::interval(Duration::from_millis(5));
-                while stream.write_all(b" ").await.is_ok() {
-                    pause.tick().await;
-                }
-            }
-            Reply::Silence(gone) => {
-                let mut rest = [0; 1];
-                assert_eq!(stream.read(&mut rest).await.unwrap_or(0), 0);
-                gone.notify_one();
-                return;
-            }
-        }
-    }
-}
-
-/// Head and body of a request with a length.
-async fn request(stream: &mut TcpStream) -> Option<String> {
-    let mut bytes = Vec::new();
-    loop {
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "))?;
-            if body.len() >= length.parse().unwrap() {
-                return Some(text);
-            }
-        }
-        if stream.read_buf(&mut bytes).await.unwrap_or(0) == 0 {
-            return None;
-        }
-    }
-}
-
-fn http(status: u16, headers: &str, body: &[u8]) -> Vec<u8> {
-    let head = format!("HTTP/1.1 {status} Whatever\r\ncontent-length: {}\r\n{headers}\r\n", body.len());
-    [head.as_bytes(), body].concat()
-}
-
-fn good() -> Reply {
-    Reply::Bytes(http(200, "", GOOD.as_bytes()))
-}
-
-fn gzip(body: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    encoder.write_all(body).unwrap();
-    encoder.finish().unwrap()
-}
 
 fn provider(url: &str) -> Provider {
-    Provider {
-        url: url.parse().unwrap(),
-        model: "m".to_owned(),
-        api_key: Some(Secret::new(KEY.to_owned())),
-        dimensions: 4,
-        timeout: Duration::from_secs(20),
-        connect_timeout: Duration::from_secs(5),
-        ..Provider::default()
-    }
+    let set = |mut settings: Provider| {
+        settings.url = url.parse().unwrap();
+        settings.model = "m".to_owned();
+        settings.dimensions = 4;
+        settings.timeout = Duration::from_secs(20);
+        settings.connect_timeout = Duration::from_secs(5);
+        settings
+    };
+    set(Provider::default())
+}
+
+fn key(key: &str) -> Option<Secret> {
+    Some(Secret::new(key.to_owned()))
+}
+
+fn with_key(
+    settings: &Provider,
+    read: impl Fn() -> Option<Secret> + Send + Sync + 'static,
+) -> Result<Client, ClientError> {
+    Client::new(settings, move || Ok::<_, KeyError>(read()), 1, Duration::from_secs(60))
 }
 
 fn client(settings: &Provider) -> Client {
-    Client::new(settings, 1, Duration::from_secs(60)).unwrap()
+    with_key(settings, || key(KEY)).unwrap()
 }
 
 async fn fails(reply: Reply) -> Failure {
@@ -179,10 +83,8 @@ async fn a_call_sends_what_the_settings_say_and_reads_the_answer() {
 async fn without_a_key_none_is_sent_and_headers_may_bring_their_own() {
     let server = Server::with([good(), good()]).await;
     let mut settings = provider(&server.url());
-    settings.api_key = None;
-    let plain = client(&settings);
+    let plain = with_key(&settings, || None).unwrap();
     plain.send(plain.body(&["t"])).await.unwrap();
-    settings.api_key = Some(Secret::new(KEY.to_owned()));
     settings.headers.insert("Authorization".to_owned(), "Basic abc".to_owned());
     let own = client(&settings);
     own.send(own.body(&["t"])).await.unwrap();
@@ -379,7 +281,8 @@ async fn an_encoding_that_is_asked_for_stays() {
     let refusal = br#"{"error":{"message":"encoding_format is not supported","code":400}}"#;
     for encoding in [Encoding::Base64, Encoding::Float] {
         let server = Server::with([Reply::Bytes(http(400, "", refusal))]).await;
-        let settings = Provider { encoding, ..provider(&server.url()) };
+        let mut settings = provider(&server.url());
+        settings.encoding = encoding;
         let client = client(&settings);
         let answer = client.send(client.body(&["t"])).await.unwrap();
         let why = SuspendReason::BadRequest;
@@ -389,48 +292,27 @@ async fn an_encoding_that_is_asked_for_stays() {
 }
 
 #[tokio::test]
-async fn a_rotated_key_is_taken_up_and_a_broken_file_is_not() {
+async fn a_rotated_key_is_taken_up_and_a_broken_one_is_not() {
     let server = Server::with((0..4).map(|_| good())).await;
-    let file = tempfile::NamedTempFile::new().unwrap();
-    let put = |text: &str| std::fs::write(file.path(), text).unwrap();
-    put("first-key\n");
-    let mut settings = provider(&server.url());
-    settings.api_key = None;
-    settings.api_key_file = Some(file.path().to_owned());
-    let client = client(&settings);
+    let source = Arc::new(Mutex::new(Ok(key("first-key\n"))));
+    let reads = Arc::clone(&source);
+    let read = move || reads.lock().unwrap().clone();
+    let client = Client::new(&provider(&server.url()), read, 1, Duration::from_secs(60)).unwrap();
     client.send(client.body(&["t"])).await.unwrap();
-    put("  second-key\r\n");
+    *source.lock().unwrap() = Ok(key("  second-key\r\n"));
     client.send(client.body(&["t"])).await.unwrap();
     client.refresh_key();
     client.send(client.body(&["t"])).await.unwrap();
-    put("bad\nkey");
-    client.refresh_key();
-    put("");
-    client.refresh_key();
-    client.send(client.body(&["t"])).await.unwrap();
-    let keys: Vec<_> = server
-        .seen()
-        .iter()
-        .filter_map(|request| {
-            request.lines().find_map(|line| line.strip_prefix("authorization: ")).map(str::to_owned)
-        })
-        .collect();
-    assert_eq!(keys, ["Bearer first-key", "Bearer first-key", "Bearer second-key", "Bearer second-key"]);
-}
-
-#[test]
-fn a_given_key_counts_before_a_file_with_another() {
-    let mut file = tempfile::NamedTempFile::new().unwrap();
-    file.write_all(b"from-the-file").unwrap();
-    for (given, follows) in [("another-key", false), ("from-the-file", true)] {
-        let keyring =
-            Keyring::new(Some(&Secret::new(given.to_owned())), Some(file.path().to_owned())).unwrap();
-        assert_eq!(keyring.header().unwrap(), &format!("Bearer {given}"));
-        std::fs::write(file.path(), "rotated-key").unwrap();
-        keyring.refresh().unwrap();
-        assert_eq!(keyring.header().unwrap() == "Bearer rotated-key", follows);
-        std::fs::write(file.path(), "from-the-file").unwrap();
+    for broken in [Ok(key("bad\nkey")), Ok(key("")), Ok(None), Err("no such file")] {
+        *source.lock().unwrap() = broken;
+        client.refresh_key();
     }
+    client.send(client.body(&["t"])).await.unwrap();
+    let sent = |request: &String| {
+        request.lines().find_map(|line| line.strip_prefix("authorization: ")).map(str::to_owned)
+    };
+    let keys: Vec<_> = server.seen().iter().filter_map(sent).collect();
+    assert_eq!(keys, ["Bearer first-key", "Bearer first-key", "Bearer second-key", "Bearer second-key"]);
 }
 
 #[test]
@@ -456,7 +338,7 @@ fn settings_that_cannot_be_sent_are_refused() {
     let refused = |change: &dyn Fn(&mut Provider)| {
         let mut settings = provider("http://host/v1");
         change(&mut settings);
-        Client::new(&settings, 1, Duration::from_secs(60)).expect_err("refused").to_string()
+        with_key(&settings, || key(KEY)).expect_err("refused").to_string()
     };
     for name in ["a b", "Host", "Content-Length", ""] {
         let message = refused(&|settings| drop(settings.headers.insert(name.to_owned(), "x".to_owned())));
@@ -469,13 +351,14 @@ fn settings_that_cannot_be_sent_are_refused() {
         let message = refused(&|settings| drop(settings.body.insert(field.to_owned(), 1.into())));
         assert!(message.contains(field), "{message}");
     }
-    let message = refused(&|settings| settings.api_key = Some(Secret::new("line\nbreak".to_owned())));
-    assert_eq!(message, "the API key is empty or cannot be sent in a header");
-    let message = refused(&|settings| {
-        settings.api_key = None;
-        settings.api_key_file = Some("/nowhere/at/all".into());
-    });
-    assert_eq!(message, "provider.api_key_file /nowhere/at/all cannot be read");
+    let settings = provider("http://host/v1");
+    for bad in ["line\nbreak", "", " \n"] {
+        let message = with_key(&settings, move || key(bad)).expect_err("refused").to_string();
+        assert_eq!(message, "the API key is empty or cannot be sent in a header");
+    }
+    let failing = || Err("the file is gone");
+    let message = Client::new(&settings, failing, 1, Duration::ZERO).expect_err("refused").to_string();
+    assert_eq!(message, "the file is gone");
 }
 
 #[test]

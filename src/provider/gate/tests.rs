@@ -15,7 +15,9 @@ fn rate(amount: u64, period: Duration) -> Option<Rate> {
 }
 
 fn limits(requests: Option<Rate>, tokens: Option<Rate>, in_flight: usize) -> Limits {
-    Limits { requests, tokens, in_flight, ..Limits::default() }
+    let mut limits = Limits::default();
+    (limits.requests, limits.tokens, limits.in_flight) = (requests, tokens, in_flight);
+    limits
 }
 
 fn ms(ms: u64) -> Duration {
