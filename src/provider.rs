@@ -1,6 +1,10 @@
 //! The embeddings provider: one trait, one verdict for every way it can fail.
 
+pub mod client;
 pub mod gate;
+pub mod hints;
+pub mod triage;
+pub mod wire;
 
 use std::future::Future;
 use std::time::Duration;

@@ -18,7 +18,9 @@ use crate::config::Rate;
 const GRAIN: u128 = 10_000;
 /// The longest time, in nanoseconds, in which a whole burst may be replenished (some 70 years): sums of it cannot overflow.
 const SLOWEST_BURST: u128 = 1 << 61;
-const ONE_SECOND: u128 = 1_000_000_000;
+/// What may be saved up, in nanoseconds of the rate: one second, less what the way to the provider may squeeze together. With a whole
+/// second, a provider whose bucket is one second refused a call after every stall.
+const SAVED_UP: u128 = 950_000_000;
 /// A share is counted in billionths, so that a rate is divided exactly and never rounded up.
 const SHARE_PARTS: u128 = 1_000_000_000;
 
@@ -73,7 +75,7 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    /// An empty bucket that is filled by `share` of `rate` up to `max(batch, one second of the whole rate)`.
+    /// An empty bucket that is filled by `share` of `rate` up to `max(batch, 0.95 s of the whole rate)`.
     pub(super) fn drained(rate: Rate, share: f64, batch: u64, now: Instant) -> Self {
         let amount = u128::from(rate.amount.max(1));
         let period = rate.period.as_nanos().max(1);
@@ -85,7 +87,7 @@ impl Bucket {
             .saturating_mul(SHARE_PARTS)
             .div_ceil(amount.saturating_mul(parts))
             .clamp(1, SLOWEST_BURST);
-        let second = amount.saturating_mul(ONE_SECOND).div_ceil(period);
+        let second = amount.saturating_mul(SAVED_UP) / period;
         let burst = second.max(u128::from(batch)).div_ceil(unit).clamp(1, (SLOWEST_BURST / each).max(1));
         let burst = u32::try_from(burst).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX);
         let each = Duration::from_nanos(u64::try_from(each).unwrap_or(u64::MAX));

@@ -1,0 +1,266 @@
+//! The HTTP client: one `POST {url}/embeddings` a call, bounded in time and size.
+//!
+//! It follows no redirect and uses no proxy of the environment, so the key meets no host but the configured one. It retries nothing: that is for
+//! who knows the batch. Dropping a call's future cancels the request. Response headers are bounded by hyper: 100 of them in a
+//! buffer of some 400 KiB with HTTP/1, 16 KiB with HTTP/2; the body by `body_cap`, while it is read, after decompression. The total timeout
+//! covers everything from the connection to the last byte: a trickle does not outlive it.
+
+mod key;
+mod lost;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use tracing::{info, warn};
+use url::Url;
+
+pub use self::key::KeyError;
+use self::key::Keyring;
+use super::triage::{self, Lost};
+use super::wire::{self, Asks, Fault};
+use super::{Answer, Embedder, Embeddings, Failure};
+use crate::config;
+
+/// Bytes a value can take in JSON: 24 digits and a comma.
+const BYTES_PER_VALUE: usize = 25;
+/// The native length is not known where vectors are shortened here; no usual model exceeds this.
+const USUAL_DIMENSIONS: usize = 4096;
+/// Beside the vectors.
+const ENVELOPE_BYTES: usize = 1 << 20;
+/// An idle connection is closed before the usual server or balancer does it just as we use it.
+const IDLE: Duration = Duration::from_secs(50);
+/// HTTP/2 pings while calls are in flight, so that a dead network is found out before the total timeout.
+const PING: Duration = Duration::from_secs(20);
+
+/// What the transport decides itself.
+const OURS: [&str; 7] =
+    ["host", "content-length", "content-type", "transfer-encoding", "connection", "upgrade", "te"];
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Not `http://host…` or `https://host…`.
+    #[error("provider.url must be an http or https address with a host")]
+    Url,
+    /// Not the name of a header, or one the transport sets itself.
+    #[error("provider.headers: {0:?} cannot be set")]
+    HeaderName(String),
+    /// A control character or the like. The value is not shown: it may be a key.
+    #[error("provider.headers: the value of {0:?} cannot be sent in a header")]
+    HeaderValue(String),
+    /// A field that is ours.
+    #[error("provider.body: {0:?} is set by the worker itself")]
+    ReservedField(String),
+    /// The key is not shown.
+    #[error("the API key is empty or cannot be sent in a header")]
+    Key,
+    /// The key's source; what is wrong with it.
+    #[error(transparent)]
+    KeySource(KeyError),
+    /// The TLS library or the system's certificates.
+    #[error("the HTTP client cannot be set up")]
+    Setup(#[source] reqwest::Error),
+}
+
+/// An [`Embedder`] over HTTP.
+pub struct Client {
+    http: reqwest::Client,
+    url: Url,
+    headers: HeaderMap,
+    keyring: Keyring,
+    request: wire::Request,
+    asks: Asks,
+    /// Whether `encoding_format` may be left out when the server refuses it, and whether it did.
+    adapts: bool,
+    refused_encoding: AtomicBool,
+    dimensions: usize,
+    /// How long the server's own vectors are; 0 until the first answer.
+    native: AtomicUsize,
+    timeout: Duration,
+    body_cap: usize,
+    hint_cap: Duration,
+}
+
+impl Client {
+    /// A client for calls of up to `max_records` texts, with server hints of up to `hint_cap`. The key is what `read_key` says, now and
+    /// again at each [`refresh_key`](Embedder::refresh_key).
+    ///
+    /// # Errors
+    /// Settings that cannot be sent, or a key that cannot be read.
+    pub fn new<E: Into<KeyError>>(
+        provider: &config::Provider,
+        read_key: impl Fn() -> Result<Option<config::Secret>, E> + Send + Sync + 'static,
+        max_records: usize,
+        hint_cap: Duration,
+    ) -> Result<Self, ClientError> {
+        let url = address(AsRef::<str>::as_ref(&provider.url))?;
+        let headers = headers(&provider.headers)?;
+        if let Some(field) = wire::RESERVED.iter().find(|field| provider.body.contains_key(**field)) {
+            return Err(ClientError::ReservedField((*field).to_owned()));
+        }
+        let http = reqwest::Client::builder()
+            .user_agent(concat!("embedstream/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .no_proxy()
+            .connect_timeout(provider.connect_timeout)
+            .pool_idle_timeout(IDLE)
+            .http2_keep_alive_interval(PING)
+            .http2_keep_alive_timeout(PING)
+            // Several MiB come down one connection; the usual window of 64 KiB would take a round trip for each.
+            .http2_adaptive_window(true)
+            .build()
+            .map_err(ClientError::Setup)?;
+        let values = max_records.max(1).saturating_mul(provider.dimensions.max(USUAL_DIMENSIONS));
+        Ok(Self {
+            http,
+            url,
+            headers,
+            keyring: Keyring::new(read_key)?,
+            request: wire::Request::new(&provider.model, &provider.body),
+            asks: match provider.encoding {
+                config::Encoding::Auto | config::Encoding::Base64 => Asks::Base64,
+                config::Encoding::Float => Asks::Float,
+            },
+            adapts: provider.encoding == config::Encoding::Auto,
+            refused_encoding: AtomicBool::new(false),
+            dimensions: provider.dimensions,
+            native: AtomicUsize::new(0),
+            timeout: provider.timeout,
+            body_cap: values.saturating_mul(BYTES_PER_VALUE).saturating_add(ENVELOPE_BYTES),
+            hint_cap,
+        })
+    }
+
+    /// Where calls go. Never with a password.
+    pub fn address(&self) -> String {
+        let host = self.url.host_str().unwrap_or_default();
+        let port = self.url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        format!("{}://{host}{port}{}", self.url.scheme(), self.url.path())
+    }
+
+    /// One call; once more without `encoding_format` where the server knows only that it does not know it. Both count as one, once
+    /// a run (for each call that is in flight then).
+    async fn call(&self, body: Bytes) -> Result<Answer, Lost> {
+        let bare = if self.adapts { wire::without_encoding(&body) } else { None };
+        let Some(bare) = bare else { return self.exchange(body).await };
+        if self.refused_encoding.load(Relaxed) {
+            return self.exchange(bare).await;
+        }
+        let answer = self.exchange(body).await?;
+        if !triage::refuses_encoding(&answer) {
+            return Ok(answer);
+        }
+        if !self.refused_encoding.swap(true, Relaxed) {
+            info!("the provider refuses encoding_format: it is left out from now on");
+        }
+        self.exchange(bare).await
+    }
+
+    async fn exchange(&self, body: Bytes) -> Result<Answer, Lost> {
+        let mut request = self.http.post(self.url.clone()).headers(self.headers.clone()).body(body);
+        if let Some(key) = self.keyring.header()
+            && !self.headers.contains_key(AUTHORIZATION)
+        {
+            request = request.header(AUTHORIZATION, key);
+        }
+        let mut response = request.send().await.map_err(|error| lost::why(&error))?;
+        let too_large = Lost::TooLarge(self.body_cap);
+        if response.content_length().is_some_and(|length| length > self.body_cap as u64) {
+            return Err(too_large);
+        }
+        let status = response.status().as_u16();
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let headers = response.headers();
+        let headers = headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
+        let expected = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+        let mut body = BytesMut::with_capacity(expected);
+        while let Some(chunk) = response.chunk().await.map_err(|error| lost::why(&error))? {
+            if body.len() + chunk.len() > self.body_cap {
+                return Err(too_large);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Answer { status, headers, body: body.freeze() })
+    }
+
+    fn checked(&self, answer: &Answer, count: usize) -> Result<Embeddings, Fault> {
+        let (embeddings, length) = wire::read(&answer.body, count, self.dimensions)?;
+        match self.native.compare_exchange(0, length, Relaxed, Relaxed) {
+            Err(before) if before != length => Err(Fault::Changed { got: length, before }),
+            _ => Ok(embeddings),
+        }
+    }
+
+    fn failure(&self, answer: &Answer, count: usize, fault: Option<&Fault>) -> Failure {
+        let mut failure = triage::answer(answer, count, fault, self.hint_cap, SystemTime::now());
+        failure.message = self.keyring.redacted(failure.message);
+        failure
+    }
+}
+
+impl Embedder for Client {
+    fn body(&self, texts: &[&str]) -> Bytes {
+        let bare = self.refused_encoding.load(Relaxed);
+        self.request.body(texts, if bare { Asks::Nothing } else { self.asks })
+    }
+
+    async fn send(&self, body: Bytes) -> Result<Answer, Failure> {
+        let called = tokio::time::timeout(self.timeout, self.call(body)).await;
+        called.unwrap_or(Err(Lost::Deadline(self.timeout))).map_err(triage::lost)
+    }
+
+    fn read(&self, answer: &Answer, count: usize) -> Result<Embeddings, Failure> {
+        if !(200..300).contains(&answer.status) {
+            return Err(self.failure(answer, count, None));
+        }
+        self.checked(answer, count).map_err(|fault| self.failure(answer, count, Some(&fault)))
+    }
+
+    fn refresh_key(&self) {
+        if let Err(error) = self.keyring.refresh() {
+            warn!(%error, "the key stays as it was");
+        }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("address", &self.address()).finish_non_exhaustive()
+    }
+}
+
+/// `{url}/embeddings`, with the query kept (Azure's `api-version`), and as it is where it ends so already.
+fn address(url: &str) -> Result<Url, ClientError> {
+    let mut url = Url::parse(url).map_err(|_| ClientError::Url)?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(ClientError::Url);
+    }
+    url.set_fragment(None);
+    if !url.path().trim_end_matches('/').ends_with("/embeddings") {
+        url.path_segments_mut().map_err(|()| ClientError::Url)?.pop_if_empty().push("embeddings");
+    }
+    Ok(url)
+}
+
+fn headers(settings: &BTreeMap<String, String>) -> Result<HeaderMap, ClientError> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in settings {
+        let header = HeaderName::from_bytes(name.as_bytes());
+        let header = header.ok().filter(|header| !OURS.contains(&header.as_str()));
+        let header = header.ok_or_else(|| ClientError::HeaderName(name.clone()))?;
+        let value = HeaderValue::from_str(value.trim());
+        let mut value = value.map_err(|_| ClientError::HeaderValue(name.clone()))?;
+        // It may be a key (Azure's `api-key`).
+        value.set_sensitive(true);
+        headers.insert(header, value);
+    }
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(headers)
+}
