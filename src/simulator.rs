@@ -10,6 +10,7 @@ pub mod broker;
 pub mod bucket;
 mod calls;
 mod connection;
+pub mod corpus;
 pub mod faults;
 mod provider;
 mod request;

@@ -26,6 +26,8 @@ use serde_json::Value;
 
 pub use script::Script;
 
+use super::corpus::POISON;
+
 /// A list of rules and the seed of their chances. Empty: every call is answered well.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -201,15 +203,15 @@ impl Faults {
         Self::default()
     }
 
-    /// The demo's: one text with the marker answers 400 for its whole batch, in the flat shape that OpenRouter's upstreams use. The text
-    /// alone does not say which record is to blame, nor that it is a record at all.
-    pub fn poison(marker: &str) -> Self {
+    /// The demo's: a text with [`POISON`] answers 400 for its whole batch, in the flat shape that OpenRouter's upstreams use. The body
+    /// does not say which record is to blame, nor that it is a record at all.
+    pub fn demo() -> Self {
         let body = serde_json::json!({
             "code": 20015,
             "message": "The parameter is invalid. Please check again.",
             "data": null,
         });
-        let when = When { contains: Some(Texts::One(marker.into())), ..When::default() };
+        let when = When { contains: Some(Texts::One(POISON.into())), ..When::default() };
         let then = Then { status: Some(400), body: Some(body), ..Then::default() };
         Self { rules: vec![Rule { when, then }], ..Self::default() }
     }

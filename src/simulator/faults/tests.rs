@@ -171,7 +171,7 @@ fn chances_follow_the_seed() {
 
 #[test]
 fn the_demos_poison_is_a_rule_like_any_other() {
-    let mut script = Script::new(Faults::poison("[[poison]]"), Instant::now());
+    let mut script = Script::new(Faults::demo(), Instant::now());
     assert_eq!(script.next(&["fine"], Instant::now()), None);
     let then = script.next(&["fine", "so [[poison]] so"], Instant::now()).unwrap();
     assert_eq!(then.status, Some(400));
