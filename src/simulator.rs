@@ -37,6 +37,9 @@ use provider::Shared;
 /// The model that `/v1/models` names. Calls may name any: the answer repeats it.
 pub const MODEL: &str = "qwen/qwen3-embedding-4b";
 
+/// No model's vectors are longer; beyond this a call's answer would not fit into memory.
+pub const MOST_DIMENSIONS: usize = 16_384;
+
 /// What the simulated provider is like.
 #[derive(Clone)]
 pub struct Settings {
@@ -50,7 +53,7 @@ pub struct Settings {
     pub burst_requests: u64,
     /// The bucket of tokens holds what flows in one second, or this if it is more.
     pub burst_tokens: u64,
-    /// The native length of a vector; a call may ask for less.
+    /// The native length of a vector, 1 to [`MOST_DIMENSIONS`]; a call may ask for less.
     pub dimensions: usize,
     /// What a million tokens cost, in USD.
     pub usd_per_million_tokens: f64,
@@ -97,8 +100,13 @@ impl Simulator {
     /// Listens and serves until the returned value is stopped or dropped. Port 0 takes a free one.
     ///
     /// # Errors
-    /// The address cannot be listened on.
+    /// The address cannot be listened on; `dimensions` is not between 1 and [`MOST_DIMENSIONS`].
     pub async fn start(listen: SocketAddr, settings: Settings) -> io::Result<Running> {
+        if !(1..=MOST_DIMENSIONS).contains(&settings.dimensions) {
+            let message =
+                format!("dimensions are between 1 and {MOST_DIMENSIONS}, not {}", settings.dimensions);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
         let listener = TcpListener::bind(listen).await?;
         let addr = listener.local_addr()?;
         let connections = Connections::default();

@@ -1,6 +1,5 @@
 //! Response bodies: the good one, and every way a fault bends it.
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use base64::Engine as _;
@@ -81,11 +80,11 @@ fn vector(text: &str, native: usize, wanted: usize) -> Vec<f32> {
     vectors::shorten(vectors::embed(text, native.max(wanted)), wanted)
 }
 
-fn bent<'a>(mut vector: Vec<f32>, bend: &Then, index: usize) -> Cow<'a, [f32]> {
+fn bent(mut vector: Vec<f32>, bend: &Then, index: usize) -> Vec<f32> {
     if index == 0 && (bend.non_finite || bend.zero) {
         vector.fill(if bend.zero { 0.0 } else { f32::NAN });
     }
-    Cow::Owned(vector)
+    vector
 }
 
 fn write_vector(body: &mut String, vector: &[f32], base64: bool) {

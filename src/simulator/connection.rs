@@ -46,7 +46,11 @@ impl State {
 
     fn check(&self, context: &Context<'_>) -> io::Result<()> {
         // The waker first: a switch turned in between is then seen here or wakes.
-        *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(context.waker().clone());
+        let mut waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+            *waker = Some(context.waker().clone());
+        }
+        drop(waker);
         match self.position.load(Ordering::Acquire) {
             OPEN => Ok(()),
             RESET => Err(io::ErrorKind::ConnectionReset.into()),

@@ -26,6 +26,7 @@ use serde_json::Value;
 
 pub use script::Script;
 
+use super::MOST_DIMENSIONS;
 use super::corpus::POISON;
 
 /// A list of rules and the seed of their chances. Empty: every call is answered well.
@@ -316,8 +317,8 @@ impl Then {
         if self.trickle.is_some_and(|trickle| trickle.bytes == 0) {
             return Err("`trickle` sends at least one byte at a time");
         }
-        if self.dimensions == Some(0) {
-            return Err("`dimensions` is at least 1");
+        if self.dimensions.is_some_and(|length| !(1..=MOST_DIMENSIONS).contains(&length)) {
+            return Err("`dimensions` is between 1 and 16384");
         }
         if self.headers.iter().any(|(name, value)| !is_header(name, value))
             || self.retry_after.as_ref().is_some_and(|value| !is_header("retry-after", value))

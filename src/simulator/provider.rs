@@ -54,7 +54,7 @@ impl Shared {
             script: Script::new(settings.faults, now),
         };
         Self {
-            dimensions: settings.dimensions.max(1),
+            dimensions: settings.dimensions,
             usd_per_million_tokens: settings.usd_per_million_tokens,
             bursts,
             controls: Mutex::new(controls),
@@ -251,7 +251,7 @@ fn limited(limit: Limit, refusal: Refusal, request: &Request, headers: &Headers)
 async fn respond(shared: &Arc<Shared>, accepted: Accepted) -> Option<Reply> {
     let Accepted { request, fault, latency, headers } = accepted;
     let fault = fault.inspect(|_| shared.ledger().faulted += 1).unwrap_or_default();
-    let latency = latency + fault.delay.unwrap_or_default();
+    let latency = latency.saturating_add(fault.delay.unwrap_or_default());
     if fault.reset || fault.hang {
         shared.ledger().unanswered(fault.reset);
         tokio::time::sleep(latency).await;

@@ -304,6 +304,15 @@ async fn latency_and_delays_pass_by_the_clock() {
 }
 
 #[tokio::test]
+async fn a_length_out_of_bounds_is_an_error() {
+    for dimensions in [0, MOST_DIMENSIONS + 1] {
+        let settings = Settings { dimensions, ..Settings::default() };
+        let error = Simulator::start(ANY.parse().unwrap(), settings).await.err().unwrap();
+        assert!(error.to_string().contains(&dimensions.to_string()), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn an_address_in_use_is_an_error() {
     let running = start(Settings::default()).await;
     let error = Simulator::start(running.addr, Settings::default()).await.err().unwrap();

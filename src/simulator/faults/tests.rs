@@ -97,6 +97,7 @@ fn rules_that_contradict_themselves_are_errors() {
         ("{then: {cut_body_at: 3, trickle: {bytes: 1, every: 1s}}}", "one only"),
         ("{then: {trickle: {bytes: 0, every: 1s}}}", "at least one byte"),
         ("{then: {dimensions: 0}}", "`dimensions`"),
+        ("{then: {dimensions: 16385}}", "`dimensions`"),
         ("{then: {headers: {\"not a name\": 1}}}", "header"),
         ("{then: {retry_after: \"a\\nb\"}}", "header"),
     ] {
