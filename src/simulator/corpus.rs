@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn the_query_finds_a_record_about_it() {
         for rounds in [1, 3] {
-            let records: Vec<_> = stream(rounds * super::records().len()).collect();
+            let records: Vec<_> = stream(rounds * records().len()).collect();
             let found = nearest(QUERY, &records);
             let best = &found[0];
             assert!(best.2.body.contains("charged twice") && best.2.body.contains("refund"), "{best:?}");
