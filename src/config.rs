@@ -26,6 +26,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub use crate::domain::ledger::Order;
@@ -109,4 +110,14 @@ impl Config {
     pub fn from_yaml(text: &str) -> Result<Self, ConfigError> {
         layers::merge(file::from_yaml(text)?, std::iter::empty::<(OsString, OsString)>())
     }
+}
+
+/// Reads YAML that is not the settings, such as a fault script, with the same limits on nesting and aliases. Scalars have the types of
+/// YAML's core schema.
+///
+/// # Errors
+/// Wrong syntax, with its line; a value of another shape than `T`.
+pub fn read_yaml<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    let value = yaml::from_text(text).map_err(|error| error.to_string())?;
+    value.try_deserialize().map_err(|error| error.to_string())
 }

@@ -4,6 +4,7 @@
 
 pub mod budget;
 mod commits;
+pub mod event;
 mod membership;
 mod message;
 pub mod preflight;

@@ -10,4 +10,8 @@ pub mod output;
 pub mod pipeline;
 pub mod provider;
 pub mod signals;
+pub mod simulator;
 pub mod worker;
+
+#[cfg(test)]
+mod tidy;

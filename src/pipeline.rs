@@ -29,7 +29,7 @@ use crate::domain::record::{Content, Generation, TopicPartition};
 use crate::domain::retry::{Backoff, DeadLetterRate};
 use crate::kafka::budget::Budget;
 use crate::kafka::sink::{Delivery, Refusal};
-use crate::kafka::source::{End, Event, Received};
+use crate::kafka::event::{End, Event, Received};
 use crate::metrics::Metrics;
 use crate::output::{self, Outgoing};
 use crate::provider::gate::{Gate, Ready};

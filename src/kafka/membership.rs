@@ -20,7 +20,7 @@ use tracing::{debug, error, info, warn};
 
 use super::budget::Budget;
 use super::commits::Commits;
-use super::source::{Assigned, End, Event, Revoke};
+use super::event::{Assigned, End, Event, Revoke};
 use crate::config::Start;
 use crate::domain::ledger::Progress;
 use crate::domain::record::{Generation, Position, TopicPartition};

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -20,11 +19,12 @@ use tracing::{error, warn};
 
 use super::budget::Budget;
 use super::commits::Commits;
+use super::event::{Event, Received};
 use super::membership::{Client, Lane, Lanes, Membership, Shared, lock, take_up};
 use super::message::{self, Topics};
 use crate::config::Config;
 use crate::domain::ledger::Progress;
-use crate::domain::record::{Content, Generation, Position, Record, RejectReason, TopicPartition};
+use crate::domain::record::{Content, Generation, Record, RejectReason, TopicPartition};
 use crate::metrics::Metrics;
 
 /// The safety net below the wake-ups, which come at edges only.
@@ -37,67 +37,6 @@ const RECORDS_A_TURN: usize = 32;
 const SAME_ERROR: Duration = Duration::from_secs(60);
 /// How long helper threads may hold the consumer at the end.
 const HELPERS: Duration = Duration::from_secs(5);
-
-/// A record as it leaves the poll thread: taken in, and charged to the budget.
-#[derive(Debug)]
-pub struct Received {
-    /// The record.
-    pub record: Arc<Record>,
-    /// What intake made of it.
-    pub content: Content,
-    /// What is charged for it, in bytes.
-    pub bytes: u64,
-}
-
-/// A partition that was assigned.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Assigned {
-    /// The name of this assignment.
-    pub generation: Generation,
-    /// The partition.
-    pub partition: TopicPartition,
-}
-
-/// A revoke: the poll thread waits for the reply.
-#[derive(Debug)]
-pub struct Revoke {
-    /// Whose work is to be finished.
-    pub generations: Vec<Generation>,
-    /// How long that may take.
-    pub within: Duration,
-    /// How far each lane got: what is committed. Dropped unanswered, the partitions count as lost.
-    pub reply: SyncSender<Vec<Progress>>,
-}
-
-/// Where a partition ends, as the broker said last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct End {
-    /// The lane.
-    pub generation: Generation,
-    /// The offset behind the partition's last record.
-    pub end: i64,
-    /// What is committed.
-    pub committed: Option<Position>,
-}
-
-/// All that the poll thread tells.
-#[derive(Debug)]
-pub enum Event {
-    /// Records, in the order of each partition.
-    Records(Vec<(Generation, Received)>),
-    /// New partitions; possibly none.
-    Assigned(Vec<Assigned>),
-    /// Partitions that another member waits for.
-    Revoked(Revoke),
-    /// Partitions that another member may have already.
-    Lost(Vec<Generation>),
-    /// Where partitions end.
-    Ends(Vec<End>),
-    /// The consumer cannot go on: the process ends.
-    Fatal(String),
-    /// The consumer has left the group.
-    Closed,
-}
 
 /// What makes a record ready to batch.
 pub type Intake = Box<dyn FnMut(Record) -> Received + Send>;

@@ -11,7 +11,7 @@ use crate::admin::Partition;
 use crate::config::Share;
 use crate::domain::ledger::Progress;
 use crate::domain::record::Generation;
-use crate::kafka::source::{Assigned, End, Revoke};
+use crate::kafka::event::{Assigned, End, Revoke};
 use crate::provider::Embedder;
 
 /// A revoke that is being waited for.

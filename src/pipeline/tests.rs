@@ -14,7 +14,7 @@ use crate::domain::ledger::{Progress, Publication};
 use crate::domain::record::{Content, Generation, Offset, Record, RejectReason, Text, TopicPartition};
 use crate::kafka::budget::Budget;
 use crate::kafka::sink::{Delivery, Refusal};
-use crate::kafka::source::{Assigned, Event, Received};
+use crate::kafka::event::{Assigned, Event, Received};
 use crate::metrics::Metrics;
 use crate::output::{Destination, Outgoing};
 use crate::provider::{Answer, Attempts, CallOutcome, Embedder, Embeddings, Failure, SuspendReason, Verdict};

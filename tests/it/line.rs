@@ -8,7 +8,7 @@ use bytes::Bytes;
 use embedstream::admin::Health;
 use embedstream::config::{Config, DeadLetterCap, Probe, Size};
 use embedstream::domain::record::{Content, Record, RejectReason, SkipReason, Text};
-use embedstream::kafka::source::Received;
+use embedstream::kafka::event::Received;
 use embedstream::metrics::Metrics;
 use embedstream::pipeline::Ended;
 use embedstream::provider::{Answer, CallOutcome, Embedder, Embeddings, Failure, SuspendReason, Verdict};
