@@ -7,7 +7,7 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::error::Problem;
+use super::problem::Problem;
 use super::units::Size;
 use super::{Config, Format, Input, Rate, Retry, scalar};
 

@@ -9,8 +9,8 @@ use std::ffi::OsString;
 
 use ::config::{Map, Value, ValueKind};
 
-use super::error::Problem;
 use super::names::{Known, nearest_path};
+use super::problem::Problem;
 use super::yaml;
 
 /// What our variables begin with.

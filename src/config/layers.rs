@@ -5,8 +5,9 @@ use std::ffi::OsString;
 use ::config::{ConfigError as ReadError, Map, Source, Value, ValueKind};
 
 use super::environment::Environment;
-use super::error::{ConfigError, Problem};
+use super::error::ConfigError;
 use super::names::{self, Known};
+use super::problem::Problem;
 use super::secret::Secret;
 use super::{Config, checks};
 

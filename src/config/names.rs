@@ -2,7 +2,7 @@
 
 use ::config::{Map, Value, ValueKind};
 
-use super::error::Problem;
+use super::problem::Problem;
 
 /// What may stand at a place of the configuration.
 #[derive(Clone, Debug, PartialEq)]

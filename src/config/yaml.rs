@@ -74,7 +74,8 @@ pub(super) fn from_variable(name: &str, text: &str, typed: bool) -> Result<Value
 
 /// Reads YAML that is not the settings, typed by YAML's core schema, whatever its root.
 pub(super) fn from_text(text: &str) -> Result<Value, YamlError> {
-    Loader { parser: Parser::new_from_str(text), place: Place::Text, path: Vec::new(), typed: true }.document()
+    Loader { parser: Parser::new_from_str(text), place: Place::Text, path: Vec::new(), typed: true }
+        .document()
 }
 
 /// Where the YAML is from.

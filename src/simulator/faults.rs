@@ -244,7 +244,7 @@ impl Faults {
             let rules = read_yaml(text).map_err(FaultsError::Syntax)?;
             Self { rules, ..Self::default() }
         } else {
-            read_yaml(text).map_err(FaultsError::Syntax)?
+            read_yaml::<Option<Self>>(text).map_err(FaultsError::Syntax)?.unwrap_or_default()
         };
         for (at, rule) in faults.rules.iter().enumerate() {
             rule.validate().map_err(|message| FaultsError::Rule { rule: at + 1, message })?;
