@@ -36,6 +36,12 @@ fn client(settings: &Kafka) -> ClientConfig {
     client
 }
 
+/// The largest record that the worker hands to its producer, in bytes.
+pub fn largest_record(settings: &Kafka) -> u64 {
+    let own = settings.producer.get("message.max.bytes").or_else(|| settings.client.get("message.max.bytes"));
+    own.and_then(|own| own.parse().ok()).unwrap_or(LARGEST_RECORD_BYTES).min(LARGEST_RECORD_BYTES)
+}
+
 /// The consumer's settings. `partitions` is how many the input topics have together.
 fn consumer(settings: &Kafka, partitions: usize) -> ClientConfig {
     let prefetch = (PREFETCH_KBYTES / partitions.max(1) as u64).clamp(64, 1024);

@@ -1,6 +1,7 @@
 //! Kafka in, vectors out: text records from a topic, batched by tokens, embedded, published to another topic.
 
 pub mod admin;
+pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod input;

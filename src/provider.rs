@@ -212,6 +212,23 @@ pub enum SuspendReason {
 }
 
 impl SuspendReason {
+    /// Every reason.
+    pub const ALL: [Self; 13] = [
+        Self::Unauthorized,
+        Self::PaymentRequired,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::Redirect,
+        Self::WrongDimensions,
+        Self::MalformedResponse,
+        Self::Unreachable,
+        Self::Timeout,
+        Self::BadRequest,
+        Self::DeadLetterRate,
+        Self::Budget,
+        Self::OutputRefused,
+    ];
+
     /// The reason as a label.
     pub fn as_str(self) -> &'static str {
         match self {

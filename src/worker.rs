@@ -8,14 +8,17 @@ use tracing::info;
 
 use crate::admin::Health;
 use crate::config::Config;
+use crate::domain::tokens::Tokenizer;
+use crate::input;
 use crate::kafka::budget::Budget;
+use crate::kafka::event::Received;
 use crate::kafka::preflight::{self, PreflightError};
 use crate::kafka::sink;
 use crate::kafka::source::{Intake, Source};
-use crate::metrics::Metrics;
+use crate::metrics::{Known, Metrics};
 use crate::output::{Destination, Outgoing};
 use crate::pipeline::{Ended, Ends, Pipeline, Sink};
-use crate::provider::Embedder;
+use crate::provider::{CallOutcome, Embedder, SuspendReason};
 
 /// Why the worker did not start.
 #[derive(Debug, Error)]
@@ -45,6 +48,35 @@ impl Sink for sink::Sink {
     }
 }
 
+/// The longest text that the model reads, in tokens: Qwen3-Embedding's context.
+const CONTEXT_TOKENS: u64 = 32_768;
+
+/// The instruments of a worker with these settings: every series whose labels are known begins with 0.
+pub fn metrics(config: &Config) -> Metrics {
+    let kafka = &config.kafka;
+    let metrics = Metrics::new(&kafka.group_id, &config.provider.model);
+    metrics.expect(&Known {
+        inputs: &kafka.input_topics,
+        outputs: &[&kafka.output_topic, &kafka.dead_letter_topic],
+        call_outcomes: &CallOutcome::ALL.map(CallOutcome::as_str),
+        suspend_reasons: &SuspendReason::ALL.map(SuspendReason::as_str),
+    });
+    metrics
+}
+
+/// Intake as the settings say: what the poll thread calls for each record. A text is bounded by the batch and by the model's context.
+pub fn intake(config: &Config) -> Intake {
+    let limit = config.batch.max_tokens.min(CONTEXT_TOKENS);
+    let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+    let intake = input::Intake::new(&config.input, Tokenizer::qwen3(), limit);
+    let dimensions = config.provider.dimensions;
+    Box::new(move |record| {
+        let content = intake.read(&record);
+        let bytes = input::charge(&record, &content, dimensions);
+        Received { record: Arc::new(record), content, bytes }
+    })
+}
+
 /// Runs the line until `shutdown` is done and the group is left, or until a client cannot go on.
 ///
 /// # Errors
@@ -59,7 +91,12 @@ pub async fn run<E: Embedder>(
 ) -> Result<Ended, StartError> {
     let asked = Arc::clone(&config);
     let asking = tokio::task::spawn_blocking(move || preflight::ask(&asked));
-    let topics = asking.await.map_err(|_| StartError::CutOff)??;
+    tokio::pin!(shutdown);
+    let topics = tokio::select! {
+        answer = asking => answer.map_err(|_| StartError::CutOff)??,
+        // Nothing was begun that would have to be finished.
+        () = &mut shutdown => return Ok(Ended::Drained),
+    };
     info!(partitions = topics.input_partitions, brokers = topics.brokers, "brokers and topics are there");
     let budget = Arc::new(Budget::new(config.limits.max_in_flight_bytes.0));
     let (sink, deliveries) = sink::Sink::new(&config.kafka)?;
@@ -88,7 +125,7 @@ pub async fn run<E: Embedder>(
     tokio::pin!(line);
     tokio::select! {
         ended = &mut line => return Ok(ended),
-        () = shutdown => {}
+        () = &mut shutdown => {}
     }
     info!("draining");
     health.draining();

@@ -1,16 +1,21 @@
 //! What is asked before the start: are the brokers there, and the topics?
 
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::ClientContext;
+use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use thiserror::Error;
+use tokio::time::Instant;
 
 use crate::config::{Config, Order};
 
 /// How long brokers may take to answer before the worker gives up. Kubernetes restarts it; a longer wait would only hide the cause.
 const PATIENCE: Duration = Duration::from_secs(30);
 const ASK: Duration = Duration::from_secs(5);
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// Why the line cannot start.
 #[derive(Debug, Error)]
@@ -71,25 +76,54 @@ pub struct Topics {
     pub brokers: usize,
 }
 
+/// The question to the brokers, topic by topic.
+pub struct Preflight<'a> {
+    config: &'a Config,
+    client: BaseConsumer<LastError>,
+    since: Instant,
+}
+
+/// What the client complained of last: a failed question only says that it failed.
+#[derive(Default)]
+struct LastError(Mutex<Option<String>>);
+
+impl ClientContext for LastError {
+    fn error(&self, error: KafkaError, reason: &str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(match error.rdkafka_error_code() {
+            // The next one says why.
+            Some(RDKafkaErrorCode::AllBrokersDown) => return,
+            _ => reason.to_owned(),
+        });
+    }
+}
+
+impl ConsumerContext for LastError {}
+
 /// Asks for every topic by name. Blocks for at most 30 s and one question more.
 ///
 /// # Errors
 /// Names the setting and the topic.
 pub fn ask(config: &Config) -> Result<Topics, PreflightError> {
-    let kafka = &config.kafka;
-    let client: BaseConsumer = super::client(kafka).create().map_err(PreflightError::Settings)?;
-    // A build without an option, or a refused setting, shows only when a client is made: both ends are made once.
-    super::producer(kafka).create::<rdkafka::producer::BaseProducer>().map_err(PreflightError::Settings)?;
-    super::consumer(kafka, 1).create::<BaseConsumer>().map_err(PreflightError::Settings)?;
-    let since = tokio::time::Instant::now().into_std();
+    let mut preflight = Preflight::new(config)?;
     let mut found = Topics::default();
     for (key, topic) in names(config) {
-        let count = partitions(&client, key, topic, &kafka.brokers, since, &mut found.brokers)?;
+        let answer = preflight.ask(key, topic)?;
+        found.brokers = answer.brokers;
         if key == "input_topics" {
-            found.input_partitions += count;
+            found.input_partitions += answer.partitions;
         }
-        found.partitions.push((topic.to_owned(), count));
+        found.partitions.push((topic.to_owned(), answer.partitions));
     }
+    fits(config, &found)?;
+    Ok(found)
+}
+
+/// Whether the output topic has a partition for each of the input's, where that is needed.
+///
+/// # Errors
+/// It has not.
+pub fn fits(config: &Config, found: &Topics) -> Result<(), PreflightError> {
+    let kafka = &config.kafka;
     if kafka.order == Order::Partition {
         let have =
             found.partitions.iter().find(|(topic, _)| *topic == kafka.output_topic).map_or(0, |(_, n)| *n);
@@ -100,10 +134,11 @@ pub fn ask(config: &Config) -> Result<Topics, PreflightError> {
             }
         }
     }
-    Ok(found)
+    Ok(())
 }
 
-fn names(config: &Config) -> impl Iterator<Item = (&'static str, &str)> {
+/// Every topic of the settings, after the setting that names it: inputs, output, dead letters.
+pub fn names(config: &Config) -> impl Iterator<Item = (&'static str, &str)> {
     let kafka = &config.kafka;
     let inputs = kafka.input_topics.iter().map(|topic| ("input_topics", topic.as_str()));
     inputs.chain([
@@ -112,48 +147,81 @@ fn names(config: &Config) -> impl Iterator<Item = (&'static str, &str)> {
     ])
 }
 
-fn partitions(
-    client: &BaseConsumer,
-    key: &'static str,
-    topic: &str,
-    brokers: &str,
-    since: Instant,
-    broker_count: &mut usize,
-) -> Result<usize, PreflightError> {
-    let mut reason = "no answer".to_owned();
-    loop {
-        if tokio::time::Instant::now().into_std().saturating_duration_since(since) >= PATIENCE {
-            return Err(PreflightError::Unreachable { brokers: brokers.to_owned(), reason });
-        }
-        match client.fetch_metadata(Some(topic), ASK) {
-            Ok(metadata) => {
-                *broker_count = metadata.brokers().len();
-                let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
-                    return Err(missing(key, topic, "is unknown to the brokers"));
-                };
-                match found.error() {
-                    None if found.partitions().is_empty() => {
-                        return Err(missing(key, topic, "has no partitions"));
-                    }
-                    None => return Ok(found.partitions().len()),
-                    Some(code) => {
-                        let code: rdkafka::error::RDKafkaErrorCode = code.into();
-                        // A topic that was just created has no leader yet; that heals.
-                        if code == rdkafka::error::RDKafkaErrorCode::LeaderNotAvailable {
-                            reason = code.to_string();
-                            std::thread::park_timeout(Duration::from_millis(200));
-                            continue;
-                        }
-                        return Err(missing(key, topic, &format!("cannot be used: {code}")));
-                    }
+/// What the brokers say of one topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its partitions.
+    pub partitions: usize,
+    /// Brokers in the cluster.
+    pub brokers: usize,
+}
+
+impl<'a> Preflight<'a> {
+    /// A client to ask with; its patience of 30 s for all questions begins now.
+    ///
+    /// # Errors
+    /// A setting that librdkafka refuses.
+    pub fn new(config: &'a Config) -> Result<Self, PreflightError> {
+        let kafka = &config.kafka;
+        let settings = super::client(kafka);
+        let client = settings.create_with_context(LastError::default()).map_err(PreflightError::Settings)?;
+        // A build without an option, or a refused setting, shows only when a client is made: both ends are made once.
+        super::producer(kafka)
+            .create::<rdkafka::producer::BaseProducer>()
+            .map_err(PreflightError::Settings)?;
+        super::consumer(kafka, 1).create::<BaseConsumer>().map_err(PreflightError::Settings)?;
+        Ok(Self { config, client, since: Instant::now() })
+    }
+
+    /// Asks for one topic, named by the setting `key`, again and again while nobody answers.
+    ///
+    /// # Errors
+    /// The topic cannot be used, or nobody answered in time.
+    pub fn ask(&mut self, key: &'static str, topic: &str) -> Result<Found, PreflightError> {
+        let mut reason = "no answer".to_owned();
+        loop {
+            if self.since.elapsed() >= PATIENCE {
+                let brokers = self.config.kafka.brokers.clone();
+                return Err(PreflightError::Unreachable { brokers, reason });
+            }
+            let metadata = match self.client.fetch_metadata(Some(topic), ASK) {
+                Ok(metadata) => metadata,
+                Err(failure) => {
+                    let last = &self.client.context().0;
+                    let last = last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                    reason = last.unwrap_or_else(|| failure.to_string());
+                    std::thread::park_timeout(AGAIN);
+                    continue;
                 }
+            };
+            let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
+                return Err(missing(key, topic, "is unknown to the brokers"));
+            };
+            let Some(code) = found.error().map(RDKafkaErrorCode::from) else {
+                let (partitions, brokers) = (found.partitions().len(), metadata.brokers().len());
+                if partitions == 0 {
+                    return Err(missing(key, topic, "has no partitions"));
+                }
+                return Ok(Found { partitions, brokers });
+            };
+            // A topic that was just created has no leader yet; that heals.
+            if code != RDKafkaErrorCode::LeaderNotAvailable {
+                return Err(missing(key, topic, &format!("cannot be used: {code}")));
             }
-            Err(failure) => {
-                reason = failure.to_string();
-                std::thread::park_timeout(Duration::from_millis(200));
-            }
+            reason = code.to_string();
+            std::thread::park_timeout(AGAIN);
         }
     }
+}
+
+/// The largest record that a topic takes, its `max.message.bytes`; `None` where the broker does not say.
+pub async fn largest_record(config: &Config, topic: &str) -> Option<u64> {
+    const SETTING: &str = "max.message.bytes";
+    let client: AdminClient<_> = super::client(&config.kafka).create().ok()?;
+    let options = AdminOptions::new().request_timeout(Some(ASK));
+    let answer = client.describe_configs([&ResourceSpecifier::Topic(topic)], &options).await.ok()?;
+    let settings = answer.into_iter().next()?.ok()?;
+    settings.get(SETTING)?.value.as_ref()?.parse().ok()
 }
 
 fn missing(key: &'static str, topic: &str, reason: &str) -> PreflightError {

@@ -1,0 +1,64 @@
+//! `embedstream run`: the worker.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::info;
+
+use super::exit::Failure;
+use super::{ConfigArgs, log, runtime};
+use crate::admin::{Admin, Health};
+use crate::config::Config;
+use crate::provider::client::Client;
+use crate::signals::{self, Shutdown};
+use crate::worker;
+
+/// What the process waits beyond the drain's own deadline before it ends whatever the threads do.
+const BEYOND: Duration = Duration::from_secs(2);
+
+pub(super) fn run(args: &ConfigArgs) -> Result<(), Failure> {
+    let config = Arc::new(args.load()?);
+    log::start(&config.log)?;
+    signals::exit_on_panic();
+    let limit = config.shutdown_deadline.saturating_add(BEYOND);
+    let shutdown = Shutdown::listen(limit)
+        .map_err(|error| Failure::Internal(format!("signals cannot be watched: {error}")))?;
+    info!(version = env!("CARGO_PKG_VERSION"), settings = args.name(), "starting");
+    let runtime = runtime()?;
+    let ended = runtime.block_on(work(config, &shutdown));
+    // A question to an unreachable broker may still be under way; nothing is waited for any more.
+    runtime.shutdown_background();
+    match &ended {
+        Ok(()) => info!("drained; everything paid for is published and committed"),
+        Err(failure) => info!(code = failure.code(), "ending"),
+    }
+    ended
+}
+
+async fn work(config: Arc<Config>, shutdown: &Shutdown) -> Result<(), Failure> {
+    let metrics = Arc::new(worker::metrics(&config));
+    let health = Arc::new(Health::new());
+    let embedder = Arc::new(client(&config)?);
+    let admin = match config.admin.listen {
+        None => None,
+        Some(listen) => {
+            let admin = Admin::start(listen, Arc::clone(&metrics), Arc::clone(&health)).await;
+            let admin = admin.map_err(|error| Failure::Unavailable(error.to_string()))?;
+            info!(address = %admin.addr(), "answering /metrics, /livez, /readyz and /status");
+            Some(admin)
+        }
+    };
+    let intake = worker::intake(&config);
+    let ended = worker::run(config, embedder, metrics, health, intake, shutdown.first()).await?;
+    if let Some(admin) = admin {
+        admin.stop().await;
+    }
+    Failure::of(ended)
+}
+
+/// The client of the settings' provider.
+pub(super) fn client(config: &Config) -> Result<Client, Failure> {
+    let provider = config.provider.clone();
+    let read_key = move || provider.read_key();
+    Ok(Client::new(&config.provider, read_key, config.batch.max_records, config.retry.hint_cap)?)
+}
