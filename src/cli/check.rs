@@ -33,11 +33,14 @@ pub(super) struct Check {
 /// What was seen so far. The first failure decides the exit code.
 #[derive(Default)]
 struct Report {
-    failure: Option<Failure>,
+    passed: usize,
+    failed: usize,
+    code: Option<u8>,
 }
 
 impl Report {
-    fn ok(&self, what: &str, found: impl std::fmt::Display) {
+    fn ok(&mut self, what: &str, found: impl std::fmt::Display) {
+        self.passed += 1;
         line(&format!("ok      {what:<10} {found}"));
     }
 
@@ -45,9 +48,10 @@ impl Report {
         line(&format!("note    {what:<10} {found}"));
     }
 
-    fn failed(&mut self, what: &str, failure: Failure) {
+    fn failed(&mut self, what: &str, failure: &Failure) {
+        self.failed += 1;
         line(&format!("FAILED  {what:<10} {failure}"));
-        self.failure.get_or_insert(failure);
+        self.code.get_or_insert_with(|| failure.code());
     }
 }
 
@@ -70,10 +74,8 @@ pub(super) fn run(args: &Check) -> Result<(), Failure> {
             provider(&config, &mut report).await;
         });
     }
-    match report.failure {
-        None => Ok(()),
-        Some(failure) => Err(failure),
-    }
+    let Report { passed, failed, code } = report;
+    code.map_or(Ok(()), |code| Err(Failure::Checks { failed, passed, code }))
 }
 
 /// Whether all topics are there.
@@ -81,7 +83,7 @@ fn kafka(config: &Config, report: &mut Report) -> bool {
     let mut preflight = match Preflight::new(config) {
         Ok(preflight) => preflight,
         Err(error) => {
-            report.failed("kafka", error.into());
+            report.failed("kafka", &error.into());
             return false;
         }
     };
@@ -102,17 +104,17 @@ fn kafka(config: &Config, report: &mut Report) -> bool {
             }
             // Nobody would answer the next question either.
             Err(error @ PreflightError::Unreachable { .. }) => {
-                report.failed("brokers", error.into());
+                report.failed("brokers", &error.into());
                 return false;
             }
             Err(error) => {
                 complete = false;
-                report.failed("topic", error.into());
+                report.failed("topic", &error.into());
             }
         }
     }
     if complete && let Err(error) = preflight::fits(config, &topics) {
-        report.failed("topics", error.into());
+        report.failed("topics", &error.into());
     }
     complete
 }
@@ -139,7 +141,7 @@ fn partitions(count: usize) -> String {
 async fn provider(config: &Config, report: &mut Report) {
     let client = match run::client(config) {
         Ok(client) => client,
-        Err(failure) => return report.failed("provider", failure),
+        Err(failure) => return report.failed("provider", &failure),
     };
     let begun = Instant::now();
     let answer = client.send(client.body(&[WORD])).await;
@@ -170,7 +172,7 @@ async fn provider(config: &Config, report: &mut Report) {
                 )),
                 Verdict::Shrink(_) => Failure::refused(SuspendReason::BadRequest, &failure.message),
             };
-            report.failed("provider", failure);
+            report.failed("provider", &failure);
         }
     }
 }

@@ -32,6 +32,16 @@ pub(super) enum Failure {
     /// What is inside.
     #[error("{0}")]
     Internal(String),
+    /// What a command has printed already.
+    #[error("{failed} of {} checks failed", failed + passed)]
+    Checks {
+        /// Failures.
+        failed: usize,
+        /// Successes.
+        passed: usize,
+        /// The first failure's code.
+        code: u8,
+    },
     /// A drain that did not end within its time.
     #[error(
         "the drain was cut short: what had not finished within shutdown_deadline is done again at the next start"
@@ -47,6 +57,7 @@ impl Failure {
             Self::Config(_) => CONFIG,
             Self::Unavailable(_) => UNAVAILABLE,
             Self::Internal(_) => code(signals::INTERNAL),
+            Self::Checks { code, .. } => *code,
             Self::CutShort => code(signals::CUT_SHORT),
         }
     }

@@ -15,6 +15,8 @@ use crate::config::{Config, Order};
 /// How long brokers may take to answer before the worker gives up. Kubernetes restarts it; a longer wait would only hide the cause.
 const PATIENCE: Duration = Duration::from_secs(30);
 const ASK: Duration = Duration::from_secs(5);
+/// Events taken after a failed question; the client makes a few for each attempt.
+const EVENTS: usize = 16;
 const AGAIN: Duration = Duration::from_millis(200);
 
 /// Why the line cannot start.
@@ -187,6 +189,10 @@ impl<'a> Preflight<'a> {
             let metadata = match self.client.fetch_metadata(Some(topic), ASK) {
                 Ok(metadata) => metadata,
                 Err(failure) => {
+                    // Why it failed comes as an event, which only a poll delivers; there is nothing else to come.
+                    for _ in 0..EVENTS {
+                        drop(self.client.poll(Duration::ZERO));
+                    }
                     let last = &self.client.context().0;
                     let last = last.lock().unwrap_or_else(PoisonError::into_inner).clone();
                     reason = last.unwrap_or_else(|| failure.to_string());
@@ -205,8 +211,15 @@ impl<'a> Preflight<'a> {
                 return Ok(Found { partitions, brokers });
             };
             // A topic that was just created has no leader yet; that heals.
-            if code != RDKafkaErrorCode::LeaderNotAvailable {
-                return Err(missing(key, topic, &format!("cannot be used: {code}")));
+            match code {
+                RDKafkaErrorCode::LeaderNotAvailable => {}
+                RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => {
+                    return Err(missing(key, topic, "does not exist"));
+                }
+                RDKafkaErrorCode::TopicAuthorizationFailed => {
+                    return Err(missing(key, topic, "may not be seen by this user"));
+                }
+                _ => return Err(missing(key, topic, &format!("cannot be used: {code}"))),
             }
             reason = code.to_string();
             std::thread::park_timeout(AGAIN);
