@@ -4,6 +4,7 @@
 
 pub mod budget;
 mod commits;
+mod committer;
 pub mod event;
 mod membership;
 mod message;

@@ -7,14 +7,12 @@ use crate::domain::record::{Generation, Position};
 
 /// How often positions are committed: what lies between is repeated after a crash.
 const INTERVAL: Duration = Duration::from_millis(200);
-/// A commit without an answer for this long is taken for lost. librdkafka answers all it sends; this is the net below.
-const FORGOTTEN: Duration = Duration::from_secs(60);
 
-/// Asynchronous commits, at most one in flight: a delayed older one could move a position back.
+/// Commits, at most one in flight: a delayed older one could move a position back.
 #[derive(Debug, Default)]
 pub(super) struct Commits {
     committed: BTreeMap<Generation, Position>,
-    in_flight: Option<(Instant, Vec<(Generation, Position)>)>,
+    in_flight: Option<Vec<(Generation, Position)>>,
     last: Option<Instant>,
 }
 
@@ -25,9 +23,7 @@ impl Commits {
         held: impl Iterator<Item = (Generation, Position)>,
         now: Instant,
     ) -> Vec<(Generation, Position)> {
-        if let Some((since, _)) = self.in_flight
-            && now.saturating_duration_since(since) < FORGOTTEN
-        {
+        if self.in_flight.is_some() {
             return Vec::new();
         }
         if self.last.is_some_and(|last| now.saturating_duration_since(last) < INTERVAL) {
@@ -38,12 +34,12 @@ impl Commits {
 
     pub(super) fn started(&mut self, positions: Vec<(Generation, Position)>, now: Instant) {
         self.last = Some(now);
-        self.in_flight = Some((now, positions));
+        self.in_flight = Some(positions);
     }
 
     /// The answer to the commit in flight.
     pub(super) fn answered(&mut self, ok: bool) {
-        if let Some((_, positions)) = self.in_flight.take()
+        if let Some(positions) = self.in_flight.take()
             && ok
         {
             self.committed.extend(positions);

@@ -84,6 +84,17 @@ impl Shared {
     fn count(&self, event: &str) {
         self.metrics.kafka_rebalances_total.with_label_values(&[self.group.as_str(), event]).inc();
     }
+
+    /// Takes up the broker's answer to the commit in flight.
+    pub(super) fn answered(&self, result: &KafkaResult<()>) {
+        let outcome = if result.is_ok() { "ok" } else { "error" };
+        self.metrics.kafka_commits_total.with_label_values(&[self.group.as_str(), outcome]).inc();
+        if let Err(failure) = result {
+            // A rebalance in progress refuses commits: the positions are kept and committed again.
+            warn!(error = %failure, "commit refused, trying again");
+        }
+        lock(&self.commits).answered(result.is_ok());
+    }
 }
 
 /// The consumer's context.
@@ -122,20 +133,6 @@ impl ConsumerContext for Membership {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.assigned(consumer, list),
             _ => self.revoked(consumer, list),
         }
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
-        let outcome = if result.is_ok() { "ok" } else { "error" };
-        self.shared
-            .metrics
-            .kafka_commits_total
-            .with_label_values(&[self.shared.group.as_str(), outcome])
-            .inc();
-        if let Err(failure) = &result {
-            // A rebalance in progress refuses commits: the positions are kept and committed again.
-            warn!(error = %failure, "commit refused, trying again");
-        }
-        lock(&self.shared.commits).answered(result.is_ok());
     }
 }
 

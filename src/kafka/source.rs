@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{CommitMode, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
@@ -19,6 +19,7 @@ use tracing::{error, warn};
 
 use super::budget::Budget;
 use super::commits::Commits;
+use super::committer::Committer;
 use super::event::{Event, Received};
 use super::membership::{Client, Lane, Lanes, Membership, Shared, lock, take_up};
 use super::message::{self, Topics};
@@ -88,6 +89,10 @@ impl Source {
         shared.consumer.get_or_init(|| Arc::downgrade(&consumer));
         let topics: Vec<&str> = config.kafka.input_topics.iter().map(String::as_str).collect();
         consumer.subscribe(&topics)?;
+        let threads = |failure: std::io::Error| {
+            KafkaError::ClientCreation(format!("cannot start the threads of the consumer: {failure}"))
+        };
+        let committer = Committer::start(Arc::downgrade(&consumer), Arc::clone(&shared)).map_err(threads)?;
         let poll = Poll {
             consumer,
             shared: Arc::clone(&shared),
@@ -97,10 +102,10 @@ impl Source {
             topics: Topics::default(),
             max_uncommitted: config.limits.max_uncommitted as u64,
             logged: BTreeMap::new(),
+            committer,
         };
-        let thread = std::thread::Builder::new().name("poll".to_owned()).spawn(move || poll.run()).map_err(
-            |failure| KafkaError::ClientCreation(format!("cannot start the poll thread: {failure}")),
-        )?;
+        let thread = std::thread::Builder::new().name("poll".to_owned());
+        let thread = thread.spawn(move || poll.run()).map_err(threads)?;
         shared.budget.belongs_to(thread.thread().clone());
         Ok((Self { shared, thread }, progress, receiver))
     }
@@ -126,6 +131,7 @@ struct Poll {
     topics: Topics,
     max_uncommitted: u64,
     logged: BTreeMap<String, Instant>,
+    committer: Committer,
 }
 
 impl Poll {
@@ -241,9 +247,8 @@ impl Poll {
                 error!(error = %failure, %partition, "cannot commit a position");
             }
         }
-        match self.consumer.commit(&list, CommitMode::Async) {
-            Ok(()) => commits.started(due, at),
-            Err(failure) => warn!(error = %failure, "cannot start a commit, trying again"),
+        if self.committer.commit(list) {
+            commits.started(due, at);
         }
     }
 
@@ -268,7 +273,8 @@ impl Poll {
 
     /// Lets the consumer go. Every queue holds it, and so may a helper thread.
     fn close(self) {
-        let Self { consumer, shared, beat, .. } = self;
+        let Self { consumer, shared, beat, committer, .. } = self;
+        lock(&shared.helpers).push(committer.end());
         let held = std::mem::take(&mut lock(&shared.lanes).held);
         if !held.is_empty() {
             shared.tell(Event::Lost(held.values().map(|lane| lane.generation).collect()));

@@ -7,3 +7,4 @@ mod support;
 
 mod brokers;
 mod line;
+mod load;

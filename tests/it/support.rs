@@ -2,9 +2,12 @@
 
 pub(crate) mod broker;
 pub(crate) mod http;
+pub(crate) mod laws;
+pub(crate) mod line;
 pub(crate) mod node;
 pub(crate) mod process;
 pub(crate) mod records;
+pub(crate) mod stream;
 
 use std::time::Duration;
 

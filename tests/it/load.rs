@@ -1,0 +1,147 @@
+//! The line under load and faults, between real processes: the worker is the binary, the provider the simulator.
+
+use std::time::Duration;
+
+use embedstream::simulator::{Faults, Settings};
+
+use crate::support::broker::Broker;
+use crate::support::laws::{self, Promise, Seen};
+use crate::support::line::Line;
+use crate::support::on_each_broker;
+use crate::support::process::Signal;
+use crate::support::stream::Stream;
+
+const DONE: Duration = Duration::from_secs(120);
+const END: Duration = Duration::from_secs(40);
+
+on_each_broker! {
+    gives_every_record_one_outcome_while_calls_fail,
+    keeps_the_order_of_partitions,
+    needs_no_order,
+    finishes_what_is_in_flight_on_sigterm,
+    survives_joins_leaves_and_kills,
+}
+
+/// A poison fails its whole batch and says nothing of it; one call in ten fails otherwise.
+const FAULTS: &str = r#"
+seed: 11
+rules:
+  - when: {contains: "[[poison]]"}
+    then: {status: 400, body: {code: 20015, message: "The parameter is invalid. Please check again.", data: null}}
+  - when: {probability: 0.034}
+    then: {status: 429, retry_after: 1}
+  - when: {probability: 0.034}
+    then: {status: 500}
+  - when: {probability: 0.034}
+    then: {reset: true}
+"#;
+
+fn settings(latency: u64, faults: &str) -> Settings {
+    Settings {
+        latency: Duration::from_millis(latency),
+        dimensions: 64,
+        faults: Faults::parse(faults).expect("a script"),
+        ..Settings::default()
+    }
+}
+
+/// The mock cluster keeps 5 MiB a partition.
+fn stream(broker: &Broker, poison_every: usize) -> Stream {
+    let (records, bytes) = match broker {
+        Broker::Mock(_) => (3_000, 400),
+        Broker::Real(_) => (20_000, 1_024),
+    };
+    Stream { records, bytes, poison_every, seed: 3 }
+}
+
+fn check(line: &Line<'_>, stream: Stream, promise: Promise) -> Seen {
+    let inputs = line.broker.read(&line.input);
+    assert_eq!(inputs.len(), stream.records, "the broker kept the input");
+    let seen = laws::check(&inputs, &line.broker.read(&line.output), &line.broker.read(&line.dead), promise);
+    assert_eq!(line.broker.committed(&line.group, &line.input), line.broker.ends(&line.input));
+    seen
+}
+
+fn gives_every_record_one_outcome_while_calls_fail(broker: &Broker) {
+    let line = Line::new(broker, 3, settings(200, FAULTS));
+    let stream = stream(broker, 1_000);
+    broker.produce(&line.input, stream.outgoing());
+    let mut worker = line.ready_worker();
+    line.wait_done(DONE, &worker);
+    let ledger = line.simulator.ledger();
+    worker.process.signal(Signal::Term);
+    assert_eq!(worker.process.wait(END).code(), Some(0));
+    let seen = check(&line, stream, Promise::Key);
+    assert_eq!(seen.dead_letters, stream.poison());
+    assert_eq!(seen.repeated, 0);
+    // A lone 400 says nothing of the batch: calls that held a poison.
+    let poisoned = ledger.statuses.get(&400).copied().unwrap_or(0);
+    println!("{seen:?} {ledger:?}");
+    assert!(poisoned <= 9 * stream.poison() as u64, "{poisoned} calls for {} poisons", stream.poison());
+}
+
+fn keeps_the_order_of_partitions(broker: &Broker) {
+    let mut line = Line::new(broker, 3, settings(50, FAULTS));
+    line.order = "partition";
+    let stream = Stream { records: 2_000, ..stream(broker, 500) };
+    broker.produce(&line.input, stream.outgoing());
+    let worker = line.ready_worker();
+    line.wait_done(DONE, &worker);
+    let seen = check(&line, stream, Promise::Partition);
+    assert_eq!((seen.dead_letters, seen.repeated), (stream.poison(), 0));
+}
+
+fn needs_no_order(broker: &Broker) {
+    let mut line = Line::new(broker, 3, settings(50, FAULTS));
+    line.order = "none";
+    let stream = Stream { records: 2_000, ..stream(broker, 500) };
+    broker.produce(&line.input, stream.outgoing());
+    let worker = line.ready_worker();
+    line.wait_done(DONE, &worker);
+    let seen = check(&line, stream, Promise::Nothing);
+    assert_eq!((seen.dead_letters, seen.repeated), (stream.poison(), 0));
+}
+
+fn finishes_what_is_in_flight_on_sigterm(broker: &Broker) {
+    let line = Line::new(broker, 3, settings(1_500, "[]"));
+    let stream = Stream { records: 3_000, ..stream(broker, 0) };
+    broker.produce(&line.input, stream.outgoing());
+    let mut worker = line.ready_worker();
+    line.wait_committed(200, DONE);
+    assert!(line.simulator.ledger().in_flight > 0, "there are calls in flight");
+    worker.process.signal(Signal::Term);
+    let status = worker.process.wait(END);
+    assert_eq!(status.code(), Some(0), "{}", worker.process.stderr());
+    let committed = line.committed();
+    assert!(committed < 3_000, "it was under load");
+    assert_eq!(line.simulator.ledger().in_flight, 0);
+    let paid = line.simulator.ledger().inputs;
+    let published = line.broker.read(&line.output);
+    let vectors = published.iter().filter(|record| record.value.is_some()).count() as u64;
+    assert_eq!(paid, vectors, "what was paid for is published");
+    let worker = line.ready_worker();
+    line.wait_done(DONE, &worker);
+    assert_eq!(check(&line, stream, Promise::Key).repeated, 0, "the next start repeats nothing");
+}
+
+fn survives_joins_leaves_and_kills(broker: &Broker) {
+    let line = Line::new(broker, 3, settings(200, FAULTS));
+    let stream = stream(broker, 1_000);
+    broker.produce(&line.input, stream.outgoing());
+    let mut first = line.ready_worker();
+    line.wait_committed(100, DONE);
+    let mut second = line.ready_worker();
+    line.wait_committed(600, DONE);
+    second.process.signal(Signal::Term);
+    assert_eq!(second.process.wait(END).code(), Some(0), "{}", second.process.stderr());
+    line.wait_committed(1_200, DONE);
+    // What may be repeated is what was received and not committed: bounded by the budget of `max_uncommitted` a partition.
+    first.process.signal(Signal::Kill);
+    first.process.wait(END);
+    let third = line.ready_worker();
+    line.wait_done(DONE, &third);
+    let seen = check(&line, stream, Promise::Key);
+    println!("{seen:?}");
+    assert_eq!(seen.dead_letters, stream.poison());
+    assert!(seen.repeated <= 16 * 64, "what was in flight: {seen:?}");
+}
