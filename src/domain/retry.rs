@@ -18,14 +18,20 @@ impl Backoff {
     /// How long to wait before the next attempt, after `failures` of them (from 1). `jitter` is drawn by the caller from
     /// `[0, 1)`. Without a hint the wait is uniform in `(0, min(cap, base × 2^(failures − 1)))` ("full jitter", AWS
     /// Architecture Blog, 2015); with one it is the hint and up to a tenth more, so that a crowd does not return at once.
+    /// No settings are too large: what exceeds the longest `Duration` counts as that.
     pub fn delay(&self, failures: u32, hint: Option<Duration>, jitter: f64) -> Duration {
-        let jitter = jitter.clamp(0.0, 1.0);
+        let jitter = if jitter.is_nan() { 1.0 } else { jitter.clamp(0.0, 1.0) };
         if let Some(hint) = hint {
-            return hint.min(self.hint_cap).mul_f64(1.0 + jitter / 10.0);
+            return times(hint.min(self.hint_cap), 1.0 + jitter / 10.0);
         }
         let doublings = failures.saturating_sub(1).min(31);
-        self.base.saturating_mul(1 << doublings).min(self.cap).mul_f64(jitter)
+        times(self.base.saturating_mul(1 << doublings).min(self.cap), jitter)
     }
+}
+
+/// `Duration::mul_f64` without its panic. The factor is positive and finite.
+fn times(duration: Duration, factor: f64) -> Duration {
+    Duration::try_from_secs_f64(duration.as_secs_f64() * factor).unwrap_or(Duration::MAX)
 }
 
 /// Outage or poison? A failed attempt counts against a batch only if something else succeeded since its previous one:
@@ -143,6 +149,16 @@ mod tests {
         assert_eq!(BACKOFF.delay(9, Some(Duration::from_secs(2)), 0.0), Duration::from_secs(2));
         assert_eq!(BACKOFF.delay(1, Some(Duration::from_secs(86_400)), 0.0), Duration::from_secs(60));
         assert!(BACKOFF.delay(1, Some(Duration::from_secs(10)), 0.99) < Duration::from_secs(11));
+    }
+
+    #[test]
+    fn no_duration_is_too_long_to_be_waited_for() {
+        let endless = Backoff { base: Duration::MAX, cap: Duration::MAX, hint_cap: Duration::MAX };
+        assert_eq!(endless.delay(1, None, 1.0), Duration::MAX);
+        assert_eq!(endless.delay(u32::MAX, None, 1.0), Duration::MAX);
+        assert_eq!(endless.delay(1, Some(Duration::MAX), 0.5), Duration::MAX);
+        assert!(endless.delay(1, None, 0.5) < Duration::MAX);
+        assert_eq!(BACKOFF.delay(2, None, f64::NAN), Duration::from_secs(1), "no number counts as 1");
     }
 
     #[test]
