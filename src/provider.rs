@@ -83,6 +83,15 @@ pub struct Failure {
     pub status: Option<u16>,
 }
 
+impl Failure {
+    /// What is wrong with a vector of an answer that came whole, if that is why it is refused: the label of a counter.
+    pub fn invalid_vector(&self) -> Option<&'static str> {
+        let Verdict::Retry { then, .. } = &self.verdict else { return None };
+        let is_vector = matches!(then, RejectReason::NonFinite | RejectReason::WrongDimensions);
+        (is_vector && self.outcome == CallOutcome::InvalidResponse).then_some(then.as_str())
+    }
+}
+
 /// What to do about a failed call.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {

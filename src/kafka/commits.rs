@@ -41,13 +41,13 @@ impl Commits {
         self.in_flight = Some((now, positions));
     }
 
-    /// The answer to the commit in flight.
-    pub(super) fn answered(&mut self, ok: bool) {
-        if let Some((_, positions)) = self.in_flight.take()
-            && ok
-        {
+    /// The answer to the commit in flight; returns when that was started.
+    pub(super) fn answered(&mut self, ok: bool) -> Option<Instant> {
+        let (since, positions) = self.in_flight.take()?;
+        if ok {
             self.committed.extend(positions);
         }
+        Some(since)
     }
 
     /// What the broker is known to hold for a generation.
@@ -78,7 +78,8 @@ mod tests {
         assert_eq!(due, [(Generation(1), Position::at(5))]);
         commits.started(due, at(0));
         assert!(commits.due(held(6), at(1)).is_empty(), "one is in flight");
-        commits.answered(true);
+        assert_eq!(commits.answered(true), Some(at(0)));
+        assert_eq!(commits.answered(true), None, "one answer a commit");
         assert_eq!(commits.committed(Generation(1)), Some(Position::at(5)));
         assert!(commits.due(held(5), at(2)).is_empty(), "nothing changed");
         let due = commits.due(held(6), at(3));
