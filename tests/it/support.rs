@@ -4,6 +4,7 @@ pub(crate) mod broker;
 pub(crate) mod http;
 pub(crate) mod node;
 pub(crate) mod process;
+mod raw;
 pub(crate) mod records;
 
 use std::time::Duration;
