@@ -10,8 +10,10 @@ mod pointer;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
+
 use crate::config::{Blank, Format, Input, TooLong};
-use crate::domain::record::{Content, Record, RejectReason, SkipReason, Text, VECTOR_ELEMENT_BYTES};
+use crate::domain::record::{Content, Hidden, Record, RejectReason, SkipReason, Text, VECTOR_ELEMENT_BYTES};
 use crate::domain::tokens::Tokenizer;
 
 /// Bytes a record costs beside its own: its slots in ledger and batcher, strings' headers, the JSON value's field names,
@@ -107,10 +109,19 @@ impl Intake {
 }
 
 /// What a value holds for us.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 struct Decoded {
     text: String,
     payload: Option<String>,
+}
+
+impl fmt::Debug for Decoded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decoded")
+            .field("text", &Hidden::bytes(&self.text))
+            .field("payload", &self.payload.as_ref().map(Hidden::bytes))
+            .finish()
+    }
 }
 
 fn is_blank(text: &str) -> bool {

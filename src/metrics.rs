@@ -65,7 +65,7 @@ instruments! {
     batch_fill_ratio: Histogram in linear_buckets(0.1, 0.1, 10)?.into_iter().map(|bound| (bound * 10.0).round() / 10.0).collect();
     /// Seconds between the first record of a batch and its close.
     batch_wait_seconds: Histogram in BATCH_WAIT.to_vec();
-    /// Batches by why they were closed (tokens, records, bytes, linger, drain).
+    /// Batches by why they were closed (tokens, records, bytes, linger). What is not sent when a partition leaves is dropped, unclosed.
     batches_closed_total: IntCounterVec by ["reason"];
     /// Calls to the provider by outcome.
     api_requests_total: IntCounterVec by ["model", "outcome"];
@@ -79,7 +79,7 @@ instruments! {
     api_retries_total: IntCounterVec by ["model", "reason"];
     /// Seconds in which a closed batch was held back, by what held it (requests, tokens, slots, hold_off).
     api_throttle_wait_seconds_total: CounterVec by ["model", "limit"];
-    /// Tokens as the provider billed them, as we estimated them, and of calls whose answer was of no use (wasted).
+    /// Tokens as the provider billed them, as we estimated them (each record once, when it is first sent), and of calls whose answer was of no use (wasted).
     tokens_total: IntCounterVec by ["model", "kind"];
     /// US dollars spent, as the provider reported them or as estimated from tokens and price.
     cost_usd_total: CounterVec by ["model", "source"];
@@ -91,7 +91,7 @@ instruments! {
     end_to_end_latency_seconds: HistogramVec by ["topic"] in END_TO_END.to_vec();
     /// Seconds in each stage of the line (decode, queue, embed, produce, commit).
     stage_duration_seconds: HistogramVec by ["stage"] in STAGES.to_vec();
-    /// Vectors refused before they were published.
+    /// Calls whose answer held a vector that was refused (non_finite: not finite or zero; wrong_dimensions: another length).
     vectors_invalid_total: IntCounterVec by ["model", "reason"];
     /// Bytes of memory charged to records between consumption and acknowledgement.
     buffered_bytes: IntGauge;
@@ -159,8 +159,10 @@ impl Metrics {
         count(&self.dead_letters_total, Some(group), &reject);
         count(&self.kafka_rebalances_total, Some(group), &["assigned", "revoked", "lost"]);
         count(&self.kafka_commits_total, Some(group), &["ok", "error"]);
-        count(&self.batches_closed_total, None, &["tokens", "records", "bytes", "linger", "drain"]);
+        count(&self.batches_closed_total, None, &["tokens", "records", "bytes", "linger"]);
         count(&self.tokens_total, Some(model), &["billed", "estimated", "wasted"]);
+        let invalid = [RejectReason::NonFinite, RejectReason::WrongDimensions].map(RejectReason::as_str);
+        count(&self.vectors_invalid_total, Some(model), &invalid);
         for limit in ["requests", "tokens", "slots", "hold_off"] {
             self.api_throttle_wait_seconds_total.with_label_values(&[model, limit]);
         }

@@ -9,11 +9,13 @@ mod json;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
+
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 pub use self::dead_letter::dead_letter;
-use crate::domain::record::{Headers, Record, Text};
+use crate::domain::record::{Headers, Hidden, Record, Text, headers_bytes};
 
 /// The version of the value's layout, its field `schema_version`.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -39,7 +41,7 @@ pub enum Destination {
 }
 
 /// A record that is ready to be published.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Outgoing {
     /// Where to.
     pub destination: Destination,
@@ -57,9 +59,20 @@ pub struct Outgoing {
 impl Outgoing {
     /// Bytes held by key, value and headers.
     pub fn bytes(&self) -> usize {
-        let headers: usize =
-            self.headers.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len)).sum();
-        self.key.as_ref().map_or(0, Vec::len) + self.payload.as_ref().map_or(0, Vec::len) + headers
+        let (key, payload) = (self.key.as_ref(), self.payload.as_ref());
+        key.map_or(0, Vec::len) + payload.map_or(0, Vec::len) + headers_bytes(&self.headers)
+    }
+}
+
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outgoing")
+            .field("destination", &self.destination)
+            .field("partition", &self.partition)
+            .field("key", &self.key.as_ref().map(Hidden::bytes))
+            .field("payload", &self.payload.as_ref().map(Hidden::bytes))
+            .field("headers", &Hidden::headers(&self.headers))
+            .finish()
     }
 }
 

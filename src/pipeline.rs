@@ -287,7 +287,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         let now = now();
         let mut deadline = Earliest(None);
         deadline.note(self.revokes.iter().map(|revoke| revoke.deadline).min());
-        deadline.note(self.publishing.paused_until());
+        deadline.note(self.publishing.paused_until(now));
         if let Some(suspension) = &self.suspension {
             deadline.note(suspension.probe_at());
         } else if !self.publishing.is_paused(now) {

@@ -6,12 +6,13 @@ pub mod hints;
 pub mod triage;
 pub mod wire;
 
+use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::domain::record::RejectReason;
+use crate::domain::record::{Hidden, RejectReason};
 
 /// What embeds: the HTTP client, or a fake at the end of a test.
 ///
@@ -34,7 +35,7 @@ pub trait Embedder: Send + Sync + 'static {
 }
 
 /// A complete HTTP answer.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
@@ -42,6 +43,17 @@ pub struct Answer {
     pub headers: Vec<(String, String)>,
     /// The body, decompressed.
     pub body: Bytes,
+}
+
+/// Without the body: servers quote texts and keys back.
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer")
+            .field("status", &self.status)
+            .field("headers", &self.headers)
+            .field("body", &Hidden::bytes(&self.body))
+            .finish()
+    }
 }
 
 /// The vectors of one call: in the order of its texts, of the configured length, finite, of norm 1.
@@ -69,6 +81,15 @@ pub struct Failure {
     pub message: String,
     /// The HTTP status, where there was one.
     pub status: Option<u16>,
+}
+
+impl Failure {
+    /// What is wrong with a vector of an answer that came whole, if that is why it is refused: the label of a counter.
+    pub fn invalid_vector(&self) -> Option<&'static str> {
+        let Verdict::Retry { then, .. } = &self.verdict else { return None };
+        let is_vector = matches!(then, RejectReason::NonFinite | RejectReason::WrongDimensions);
+        (is_vector && self.outcome == CallOutcome::InvalidResponse).then_some(then.as_str())
+    }
 }
 
 /// What to do about a failed call.

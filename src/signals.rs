@@ -167,9 +167,15 @@ fn exit(code: i32, say: impl FnOnce() + Send + 'static) -> ! {
 /// From now on a panic anywhere is logged and ends the process with [`INTERNAL`]: a worker with a dead part must not
 /// look alive, and a panic in a callback of the Kafka client would otherwise hang in its destructor.
 ///
+/// `caught` says whether the panic of this thread is one that is expected and caught: it passes, unsaid.
+///
 /// What a panic says is logged only if it is a literal of the program: a formatted message may quote a record's text.
-pub fn exit_on_panic() {
-    std::panic::set_hook(Box::new(|panic| exit(INTERNAL, report(panic))));
+pub fn exit_on_panic(caught: fn() -> bool) {
+    std::panic::set_hook(Box::new(move |panic| {
+        if !caught() {
+            exit(INTERNAL, report(panic));
+        }
+    }));
 }
 
 /// What to say about a panic.

@@ -39,7 +39,8 @@ pub struct Snapshot {
     started: Time,
     joined: bool,
     draining: Option<Time>,
-    suspended: Option<Suspended>,
+    /// The oldest first, one of each.
+    suspended: Vec<(SuspendedBy, Suspended)>,
     last_error: Option<LastError>,
 }
 
@@ -56,6 +57,17 @@ pub struct Partition {
     pub committed: Option<i64>,
     /// Records between the committed position and the end, where both are known.
     pub lag: Option<i64>,
+}
+
+/// What suspends the worker: each goes on by itself, so each is told and ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SuspendedBy {
+    /// The provider.
+    Provider,
+    /// The output topic or the dead-letter topic.
+    Topic,
+    /// Partitions that are held because their dead letter is refused.
+    HeldPartitions,
 }
 
 /// A suspension.
@@ -133,7 +145,7 @@ pub struct Liveness {
 pub struct Readiness {
     /// Whether the worker is in its group and works.
     pub ready: bool,
-    /// Why not: `starting`, `draining` or the reason of the suspension.
+    /// Why not: `starting`, `draining` or the reason of the oldest suspension.
     #[serde(flatten)]
     pub why: Option<Why>,
 }
@@ -156,6 +168,7 @@ pub(super) struct Status {
     state: &'static str,
     #[serde(flatten)]
     readiness: Readiness,
+    /// The oldest suspension.
     suspended: Option<Suspended>,
     group: String,
     model: String,
@@ -180,7 +193,7 @@ impl Health {
             started: Time::now(),
             joined: false,
             draining: None,
-            suspended: None,
+            suspended: Vec::new(),
             last_error: None,
         };
         Self {
@@ -206,22 +219,30 @@ impl Health {
         self.told().joined = true;
     }
 
-    /// Says that nothing is sent until a probe succeeds. The same reason again keeps its beginning and renews the rest.
+    /// Says that nothing goes on until what suspends it ends. The same reason again keeps its beginning and renews the rest.
     /// The message must hold no user text; it is cut to 500 bytes.
-    pub fn suspend(&self, reason: &'static str, mut message: String, next_probe: Option<Instant>) {
+    pub fn suspend(
+        &self,
+        by: SuspendedBy,
+        reason: &'static str,
+        mut message: String,
+        next_probe: Option<Instant>,
+    ) {
         message.truncate(message.floor_char_boundary(MESSAGE));
         let next_probe = next_probe.map(Time::at);
         let mut told = self.told();
-        let since = match &told.suspended {
-            Some(before) if before.reason == reason => before.since,
-            _ => Time::now(),
-        };
-        told.suspended = Some(Suspended { reason, message, since, next_probe });
+        let same = told.suspended.iter_mut().find(|(other, before)| *other == by && before.reason == reason);
+        if let Some((_, before)) = same {
+            (before.message, before.next_probe) = (message, next_probe);
+            return;
+        }
+        told.suspended.retain(|(other, _)| *other != by);
+        told.suspended.push((by, Suspended { reason, message, since: Time::now(), next_probe }));
     }
 
-    /// Says that the suspension is over.
-    pub fn resume(&self) {
-        self.told().suspended = None;
+    /// Says that this suspension is over. Others stay.
+    pub fn resume(&self, by: SuspendedBy) {
+        self.told().suspended.retain(|(other, _)| *other != by);
     }
 
     /// Says that the worker finishes what it has paid for and ends.
@@ -275,7 +296,7 @@ impl Health {
             model: metrics.model().to_owned(),
             started_at: told.started,
             figures: metrics.figures(),
-            suspended: told.suspended,
+            suspended: told.suspended.into_iter().next().map(|(_, suspended)| suspended),
             partitions: told.partitions,
             last_error: told.last_error,
         }
@@ -291,7 +312,7 @@ impl Snapshot {
     fn state(&self) -> &'static str {
         if self.draining.is_some() {
             "draining"
-        } else if self.suspended.is_some() {
+        } else if !self.suspended.is_empty() {
             "suspended"
         } else if self.joined {
             "running"
@@ -307,7 +328,7 @@ impl Snapshot {
                 message: "finishes what is paid for, then ends".to_owned(),
                 since,
             })
-        } else if let Some(suspended) = &self.suspended {
+        } else if let Some((_, suspended)) = self.suspended.first() {
             let Suspended { reason, message, since, .. } = suspended.clone();
             Some(Why { reason, message, since })
         } else if self.joined {

@@ -57,7 +57,12 @@ async fn readyz_says_why_not() {
     assert_eq!((status, &body["ready"], &body["reason"]), (503, &false.into(), &"starting".into()));
     served.health.joined();
     assert_eq!(served.get("/readyz").await, (200, r#"{"ready":true}"#.to_owned()));
-    served.health.suspend("payment_required", "402 from the provider".to_owned(), None);
+    served.health.suspend(
+        SuspendedBy::Provider,
+        "payment_required",
+        "402 from the provider".to_owned(),
+        None,
+    );
     let (status, body) = served.json("/readyz").await;
     assert_eq!(status, 503);
     let keys: Vec<&str> = body.as_object().expect("an object").keys().map(String::as_str).collect();
@@ -120,7 +125,12 @@ async fn status_holds_state_and_figures() {
     ] {
         assert_eq!(running.pointer(pointer), Some(&expected), "{pointer} in {running}");
     }
-    served.health.suspend("unreachable", "no route".to_owned(), Some(tokio::time::Instant::now()));
+    served.health.suspend(
+        SuspendedBy::Provider,
+        "unreachable",
+        "no route".to_owned(),
+        Some(tokio::time::Instant::now()),
+    );
     let (status, suspended) = served.json("/status").await;
     assert_eq!((status, &suspended["state"]), (200, &"suspended".into()));
     let keys: Vec<&str> =

@@ -19,7 +19,7 @@ const BEYOND: Duration = Duration::from_secs(2);
 pub(super) fn run(args: &ConfigArgs) -> Result<(), Failure> {
     let config = Arc::new(args.load()?);
     log::start(&config.log)?;
-    signals::exit_on_panic();
+    signals::exit_on_panic(crate::kafka::panic_is_caught);
     let limit = config.shutdown_deadline.saturating_add(BEYOND);
     let shutdown = Shutdown::listen(limit)
         .map_err(|error| Failure::Internal(format!("signals cannot be watched: {error}")))?;

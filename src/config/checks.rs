@@ -100,9 +100,30 @@ fn input(checks: &mut Checks, input: &Input) {
             }
         }
     }
+    same_names(checks, &input.payload);
     let longest = 1 << 10;
     if input.separator.len() > longest {
         checks.problem("input.separator", format_args!("is longer than {longest} bytes"));
+    }
+}
+
+/// A payload field is kept under the last name of its pointer: of two with one name, the second would be lost.
+fn same_names(checks: &mut Checks, pointers: &[String]) {
+    let mut kept: Vec<(String, &str)> = Vec::new();
+    for pointer in pointers {
+        let name = pointer.rsplit('/').next().unwrap_or_default().replace("~1", "/").replace("~0", "~");
+        match kept.iter().find(|(known, _)| *known == name) {
+            Some((_, first)) => checks.problem(
+                "input.payload",
+                format_args!(
+                    "{} and {} would both be kept as {}; keep one of them",
+                    scalar::quoted(first),
+                    scalar::quoted(pointer),
+                    scalar::quoted(&name)
+                ),
+            ),
+            None => kept.push((name, pointer)),
+        }
     }
 }
 

@@ -94,6 +94,7 @@ impl<O> Ledger<O> {
             bytes: 0,
             sent: 0,
             publishing: 0,
+            publishable: 0,
             held: None,
         });
     }
@@ -171,8 +172,11 @@ impl<O> Ledger<O> {
         }
         slot.state = State::Ready;
         slot.outcome = Some(outcome);
-        if lane.is_next(id.sequence) && lane.queue(index) {
-            self.publishable.push_back(id);
+        if lane.is_next(id.sequence) {
+            lane.publishable += 1;
+            if lane.queue(index) {
+                self.publishable.push_back(id);
+            }
         }
         Ok(())
     }
@@ -216,6 +220,7 @@ impl<O> Ledger<O> {
         slot.queued &= !is_front;
         let number = slot.publications;
         lane.publishing += 1;
+        lane.publishable -= 1;
         let next = lane.advance(index);
         if is_front {
             self.publishable.pop_front();
@@ -290,13 +295,7 @@ impl<O> Ledger<O> {
     /// may be published now, or one that the broker has not answered.
     pub fn is_busy(&self, generation: Generation) -> bool {
         let Some(lane) = self.lanes.get(&generation) else { return false };
-        lane.sent > 0
-            || lane.publishing > 0
-            || (lane.held.is_none()
-                && self
-                    .publishable
-                    .iter()
-                    .any(|id| id.generation == generation && lane.is_publishable(id.sequence)))
+        lane.sent > 0 || lane.publishing > 0 || (lane.held.is_none() && lane.publishable > 0)
     }
 
     /// How far a lane is.

@@ -51,8 +51,35 @@ impl Position {
 /// Record headers, in their order; names may repeat, values may be null.
 pub type Headers = Vec<(String, Option<Vec<u8>>)>;
 
+/// Stands in `Debug` output for bytes of the user's: how many, never which.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Hidden(usize);
+
+impl Hidden {
+    /// In place of these bytes.
+    pub fn bytes(bytes: impl AsRef<[u8]>) -> Self {
+        Self(bytes.as_ref().len())
+    }
+
+    /// In place of names and values of headers.
+    pub fn headers(headers: &Headers) -> Self {
+        Self(headers_bytes(headers))
+    }
+}
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0)
+    }
+}
+
+/// Bytes held by headers.
+pub fn headers_bytes(headers: &Headers) -> usize {
+    headers.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len)).sum()
+}
+
 /// One record as it was consumed. Key, value and headers are untouched: a dead letter carries them on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Record {
     /// The input topic.
     pub topic: Arc<str>,
@@ -73,14 +100,27 @@ pub struct Record {
 impl Record {
     /// Bytes held by key, value and headers.
     pub fn bytes(&self) -> usize {
-        let headers: usize =
-            self.headers.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len)).sum();
-        self.key.as_ref().map_or(0, Vec::len) + self.value.as_ref().map_or(0, Vec::len) + headers
+        let (key, value) = (self.key.as_ref(), self.value.as_ref());
+        key.map_or(0, Vec::len) + value.map_or(0, Vec::len) + headers_bytes(&self.headers)
+    }
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("topic", &self.topic)
+            .field("partition", &self.partition)
+            .field("offset", &self.offset)
+            .field("timestamp", &self.timestamp)
+            .field("key", &self.key.as_ref().map(Hidden::bytes))
+            .field("value", &self.value.as_ref().map(Hidden::bytes))
+            .field("headers", &Hidden::headers(&self.headers))
+            .finish()
     }
 }
 
 /// A text that is ready to be embedded.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Text {
     /// What is sent to the provider and published beside the vector.
     pub text: String,
@@ -90,6 +130,17 @@ pub struct Text {
     pub truncated: bool,
     /// Fields kept beside the vector: one JSON object, already written.
     pub payload: Option<String>,
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Text")
+            .field("text", &Hidden::bytes(&self.text))
+            .field("tokens", &self.tokens)
+            .field("truncated", &self.truncated)
+            .field("payload", &self.payload.as_ref().map(Hidden::bytes))
+            .finish()
+    }
 }
 
 /// Bytes of a vector's element in an output value, comma included: up to nine significant digits, sign, point and zeros of
@@ -188,6 +239,38 @@ impl RejectReason {
             Self::InvalidInput => "invalid_input",
             Self::Blank => "blank",
             Self::OutputRefused => "output_refused",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_tells_how_long_and_not_what() {
+        let text = Text {
+            text: "a secret text".to_owned(),
+            tokens: 3,
+            truncated: false,
+            payload: Some("{\"secret\":1}".to_owned()),
+        };
+        let record = Record {
+            topic: "input".into(),
+            partition: 3,
+            offset: Offset(42),
+            timestamp: Some(7),
+            key: Some(b"secret".to_vec()),
+            value: Some(b"a secret value".to_vec()),
+            headers: vec![("secret-name".to_owned(), Some(b"secret".to_vec()))],
+        };
+        let shown = format!("{record:?} {text:?} {:?}", Content::Text(text.clone()));
+        // As text, and as the numbers that a list of bytes is shown as.
+        for hidden in ["secret", "115, 101"] {
+            assert!(!shown.contains(hidden), "{shown}");
+        }
+        for told in ["\"input\"", "42", "6 bytes", "14 bytes", "13 bytes", "12 bytes", "tokens: 3"] {
+            assert!(shown.contains(told), "{told}: {shown}");
         }
     }
 }

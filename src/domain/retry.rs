@@ -18,14 +18,20 @@ impl Backoff {
     /// How long to wait before the next attempt, after `failures` of them (from 1). `jitter` is drawn by the caller from
     /// `[0, 1)`. Without a hint the wait is uniform in `(0, min(cap, base × 2^(failures − 1)))` ("full jitter", AWS
     /// Architecture Blog, 2015); with one it is the hint and up to a tenth more, so that a crowd does not return at once.
+    /// No settings are too large: what exceeds the longest `Duration` counts as that.
     pub fn delay(&self, failures: u32, hint: Option<Duration>, jitter: f64) -> Duration {
-        let jitter = jitter.clamp(0.0, 1.0);
+        let jitter = if jitter.is_nan() { 1.0 } else { jitter.clamp(0.0, 1.0) };
         if let Some(hint) = hint {
-            return hint.min(self.hint_cap).mul_f64(1.0 + jitter / 10.0);
+            return times(hint.min(self.hint_cap), 1.0 + jitter / 10.0);
         }
         let doublings = failures.saturating_sub(1).min(31);
-        self.base.saturating_mul(1 << doublings).min(self.cap).mul_f64(jitter)
+        times(self.base.saturating_mul(1 << doublings).min(self.cap), jitter)
     }
+}
+
+/// `Duration::mul_f64` without its panic. The factor is positive and finite.
+fn times(duration: Duration, factor: f64) -> Duration {
+    Duration::try_from_secs_f64(duration.as_secs_f64() * factor).unwrap_or(Duration::MAX)
 }
 
 /// Outage or poison? A failed attempt counts against a batch only if something else succeeded since its previous one:
@@ -59,14 +65,28 @@ impl Patience {
 
 /// The share of records that may become dead letters for the provider's sake. A worker that rejects more is not finding bad
 /// records: something else is wrong.
+///
+/// Outcomes of one sixtieth of the window are remembered together, by the first of them: memory is bounded whatever the rate of
+/// calls, and an outcome is forgotten at the window's end or up to a sixtieth of it earlier.
 #[derive(Clone, Debug)]
 pub struct DeadLetterRate {
     share: f64,
     window: Duration,
-    outcomes: VecDeque<(Instant, usize, bool)>,
+    buckets: VecDeque<Bucket>,
     all: usize,
     rejected: usize,
 }
+
+/// Outcomes that came nearly at once.
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    since: Instant,
+    all: usize,
+    rejected: usize,
+}
+
+/// Parts of the window: there is at most one bucket more.
+const PARTS: u32 = 60;
 
 /// Below this many outcomes a share says nothing.
 const ENOUGH: usize = 20;
@@ -74,7 +94,7 @@ const ENOUGH: usize = 20;
 impl DeadLetterRate {
     /// `share` in `0..=1` of the outcomes within `window`.
     pub fn new(share: f64, window: Duration) -> Self {
-        Self { share, window, outcomes: VecDeque::new(), all: 0, rejected: 0 }
+        Self { share, window, buckets: VecDeque::new(), all: 0, rejected: 0 }
     }
 
     /// Notes that this many records were embedded.
@@ -95,24 +115,32 @@ impl DeadLetterRate {
 
     /// Forgets what was: the provider was found to work.
     pub fn reset(&mut self) {
-        self.outcomes.clear();
+        self.buckets.clear();
         (self.all, self.rejected) = (0, 0);
     }
 
     fn note(&mut self, records: usize, rejected: bool, now: Instant) {
         self.expire(now);
-        self.outcomes.push_back((now, records, rejected));
+        let rejected = if rejected { records } else { 0 };
         self.all += records;
-        self.rejected += if rejected { records } else { 0 };
+        self.rejected += rejected;
+        let width = (self.window / PARTS).max(Duration::from_nanos(1));
+        match self.buckets.back_mut() {
+            Some(bucket) if now.saturating_duration_since(bucket.since) < width => {
+                bucket.all += records;
+                bucket.rejected += rejected;
+            }
+            _ => self.buckets.push_back(Bucket { since: now, all: records, rejected }),
+        }
     }
 
     fn expire(&mut self, now: Instant) {
-        while let Some((at, records, rejected)) = self.outcomes.front().copied()
-            && now.saturating_duration_since(at) > self.window
+        while let Some(bucket) = self.buckets.front().copied()
+            && now.saturating_duration_since(bucket.since) > self.window
         {
-            self.outcomes.pop_front();
-            self.all -= records;
-            self.rejected -= if rejected { records } else { 0 };
+            self.buckets.pop_front();
+            self.all -= bucket.all;
+            self.rejected -= bucket.rejected;
         }
     }
 }
@@ -143,6 +171,16 @@ mod tests {
         assert_eq!(BACKOFF.delay(9, Some(Duration::from_secs(2)), 0.0), Duration::from_secs(2));
         assert_eq!(BACKOFF.delay(1, Some(Duration::from_secs(86_400)), 0.0), Duration::from_secs(60));
         assert!(BACKOFF.delay(1, Some(Duration::from_secs(10)), 0.99) < Duration::from_secs(11));
+    }
+
+    #[test]
+    fn no_duration_is_too_long_to_be_waited_for() {
+        let endless = Backoff { base: Duration::MAX, cap: Duration::MAX, hint_cap: Duration::MAX };
+        assert_eq!(endless.delay(1, None, 1.0), Duration::MAX);
+        assert_eq!(endless.delay(u32::MAX, None, 1.0), Duration::MAX);
+        assert_eq!(endless.delay(1, Some(Duration::MAX), 0.5), Duration::MAX);
+        assert!(endless.delay(1, None, 0.5) < Duration::MAX);
+        assert_eq!(BACKOFF.delay(2, None, f64::NAN), Duration::from_secs(1), "no number counts as 1");
     }
 
     #[test]
@@ -206,7 +244,20 @@ mod tests {
         rate.reset();
         assert!(rate.allows(now));
         rate.embedded(1, now + WINDOW * 2);
-        assert_eq!((rate.all, rate.rejected, rate.outcomes.len()), (1, 0, 1));
+        assert_eq!((rate.all, rate.rejected, rate.buckets.len()), (1, 0, 1));
+    }
+
+    #[test]
+    fn what_is_remembered_of_a_window_is_bounded() {
+        let (mut now, mut rate) = (start(), DeadLetterRate::new(0.5, WINDOW));
+        for _ in 0..100_000 {
+            now += Duration::from_millis(1);
+            rate.embedded(64, now);
+            rate.allows(now);
+        }
+        assert!(rate.buckets.len() <= 61, "{}", rate.buckets.len());
+        let (most, least) = (60_000 * 65, 59_000 * 65);
+        assert!(rate.all <= most && rate.all >= least, "the last 59 to 60 s: {}", rate.all);
     }
 
     const WINDOW: Duration = Duration::from_secs(60);
@@ -234,16 +285,16 @@ mod tests {
             prop_assert!(delay >= obeyed && delay <= obeyed.mul_f64(1.1));
         }
 
-        /// Beside a plain list of what happened.
+        /// Beside a plain list of what happened, at whole seconds: no bucket of a second holds two of them.
         #[test]
         fn the_dead_letter_rate_looks_at_its_window_and_nothing_else(
             share in 0.0..1.0_f64,
-            steps in prop::collection::vec((0..8_000_u64, prop::option::of(0..20_usize)), 1..200),
+            steps in prop::collection::vec((0..8_u64, prop::option::of(0..20_usize)), 1..200),
         ) {
             let (mut now, mut rate) = (start(), DeadLetterRate::new(share, WINDOW));
             let mut outcomes: Vec<(Instant, usize, usize)> = Vec::new();
             for (wait, embedded) in steps {
-                now += Duration::from_millis(wait);
+                now += Duration::from_secs(wait);
                 if let Some(records) = embedded {
                     rate.embedded(records, now);
                     outcomes.push((now, records, 0));

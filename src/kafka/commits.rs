@@ -12,7 +12,7 @@ const INTERVAL: Duration = Duration::from_millis(200);
 #[derive(Debug, Default)]
 pub(super) struct Commits {
     committed: BTreeMap<Generation, Position>,
-    in_flight: Option<Vec<(Generation, Position)>>,
+    in_flight: Option<(Instant, Vec<(Generation, Position)>)>,
     last: Option<Instant>,
 }
 
@@ -34,16 +34,16 @@ impl Commits {
 
     pub(super) fn started(&mut self, positions: Vec<(Generation, Position)>, now: Instant) {
         self.last = Some(now);
-        self.in_flight = Some(positions);
+        self.in_flight = Some((now, positions));
     }
 
-    /// The answer to the commit in flight.
-    pub(super) fn answered(&mut self, ok: bool) {
-        if let Some(positions) = self.in_flight.take()
-            && ok
-        {
+    /// The answer to the commit in flight; returns when that was started.
+    pub(super) fn answered(&mut self, ok: bool) -> Option<Instant> {
+        let (since, positions) = self.in_flight.take()?;
+        if ok {
             self.committed.extend(positions);
         }
+        Some(since)
     }
 
     /// What the broker is known to hold for a generation.
@@ -74,7 +74,8 @@ mod tests {
         assert_eq!(due, [(Generation(1), Position::at(5))]);
         commits.started(due, at(0));
         assert!(commits.due(held(6), at(1)).is_empty(), "one is in flight");
-        commits.answered(true);
+        assert_eq!(commits.answered(true), Some(at(0)));
+        assert_eq!(commits.answered(true), None, "one answer a commit");
         assert_eq!(commits.committed(Generation(1)), Some(Position::at(5)));
         assert!(commits.due(held(5), at(2)).is_empty(), "nothing changed");
         let due = commits.due(held(6), at(3));

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
@@ -81,6 +81,12 @@ impl Shared {
         }
     }
 
+    /// Notes the time that a stage of the line took until now.
+    pub(super) fn stage(&self, stage: &str, since: Instant) {
+        let seconds = now().saturating_duration_since(since).as_secs_f64();
+        self.metrics.stage_duration_seconds.with_label_values(&[stage]).observe(seconds);
+    }
+
     fn count(&self, event: &str) {
         self.metrics.kafka_rebalances_total.with_label_values(&[self.group.as_str(), event]).inc();
     }
@@ -93,7 +99,10 @@ impl Shared {
             // A rebalance in progress refuses commits: the positions are kept and committed again.
             warn!(error = %failure, "commit refused, trying again");
         }
-        lock(&self.commits).answered(result.is_ok());
+        let since = lock(&self.commits).answered(result.is_ok());
+        if let Some(since) = since {
+            self.stage("commit", since);
+        }
     }
 }
 
@@ -250,6 +259,7 @@ impl Membership {
     fn commit_now(&self, positions: TopicPartitionList) {
         let Some(client) = self.shared.consumer.get().and_then(Weak::upgrade) else { return };
         let (done, result) = sync_channel(1);
+        let since = now();
         let committing = std::thread::spawn(move || {
             let committed = client.commit(&positions, CommitMode::Sync);
             drop((positions, client));
@@ -260,7 +270,9 @@ impl Membership {
         let group = self.shared.group.as_str();
         let counted =
             |outcome| self.shared.metrics.kafka_commits_total.with_label_values(&[group, outcome]).inc();
-        match wait(&result, REVOKE_COMMIT) {
+        let result = wait(&result, REVOKE_COMMIT);
+        self.shared.stage("commit", since);
+        match result {
             Some(Ok(())) => counted("ok"),
             Some(Err(failure)) => {
                 counted("error");
@@ -333,6 +345,10 @@ fn positions(client: &Client, opened: &[Assigned], start: Start) -> Vec<(Generat
         }
     }
     found
+}
+
+pub(super) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 fn wait<T>(answer: &Receiver<T>, within: Duration) -> Option<T> {

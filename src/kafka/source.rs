@@ -21,7 +21,7 @@ use super::budget::Budget;
 use super::commits::Commits;
 use super::committer::Committer;
 use super::event::{Event, Received};
-use super::membership::{Client, Lane, Lanes, Membership, Shared, lock, take_up};
+use super::membership::{Client, Lane, Lanes, Membership, Shared, lock, now, take_up};
 use super::message::{self, Topics};
 use crate::config::Config;
 use crate::domain::ledger::Progress;
@@ -292,10 +292,6 @@ impl Poll {
     }
 }
 
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
-}
-
 fn next(lane: &Lane) -> Option<KafkaResult<BorrowedMessage<'_>>> {
     lane.queue.poll(Duration::ZERO)
 }
@@ -306,12 +302,14 @@ fn take_in(
     intake: &mut Intake,
     shared: &Shared,
 ) -> Received {
+    let since = now();
     let (record, readable) = message::record(message, Arc::clone(topic));
     let mut received = intake(record);
     if !readable {
         let why = "a header's name is not valid UTF-8 (the headers are left out here)".to_owned();
         received.content = Content::Reject(RejectReason::InvalidInput, why);
     }
+    shared.stage("decode", since);
     shared.budget.charge(received.bytes);
     shared.metrics.records_consumed_total.with_label_values(&[&**topic]).inc();
     received

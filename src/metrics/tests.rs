@@ -149,10 +149,13 @@ fn closed_sets_exist_from_the_start_with_zero() {
         r#"embedstream_suspended{reason="unauthorized"} 0"#,
         r#"embedstream_kafka_assigned_partitions{group="g"} 0"#,
         r#"embedstream_stage_duration_seconds_count{stage="commit"} 0"#,
+        r#"embedstream_vectors_invalid_total{model="m",reason="non_finite"} 0"#,
+        r#"embedstream_vectors_invalid_total{model="m",reason="wrong_dimensions"} 0"#,
     ] {
         assert!(text.lines().any(|have| have == line), "no {line} in\n{text}");
     }
     assert!(!text.contains(r#"api_retries_total{model="m",reason="ok"}"#), "a success is never sent again");
+    assert!(!text.contains(r#"reason="drain""#), "a drain drops what was not sent, it closes no batch");
     let info = format!("embedstream_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
     assert!(text.contains(&info));
 }

@@ -242,3 +242,17 @@ proptest! {
         prop_assert!(value.chars().count() <= 500 && !value.chars().any(char::is_control));
     }
 }
+
+#[test]
+fn debug_tells_how_long_and_not_what() {
+    let outgoing = Outgoing {
+        destination: Destination::Output,
+        partition: Some(1),
+        key: Some(b"secret".to_vec()),
+        payload: Some(b"a secret value".to_vec()),
+        headers: vec![("secret".to_owned(), Some(b"secret".to_vec()))],
+    };
+    let shown = format!("{outgoing:?}");
+    assert!(!shown.contains("secret") && !shown.contains("115, 101"), "{shown}");
+    assert!(shown.contains("14 bytes"), "{shown}");
+}

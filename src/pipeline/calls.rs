@@ -103,12 +103,14 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
     }
 
     fn send(&mut self, mut work: Work, now: Instant) {
+        if work.attempts == 0 {
+            let labels = [self.metrics.model(), "estimated"];
+            self.metrics.tokens_total.with_label_values(&labels).inc_by(work.tokens);
+        }
         work.attempts += 1;
         for entry in &work.entries {
             self.ledger.sent(entry.id);
         }
-        let labels = [self.metrics.model(), "estimated"];
-        self.metrics.tokens_total.with_label_values(&labels).inc_by(work.tokens);
         self.failing.get_or_insert((now, None));
         let (body, entries, estimate) = (work.body.clone(), work.entries.clone(), work.tokens);
         let id = self.remember(Some(work), estimate, now);
@@ -211,6 +213,9 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
                 // The answer may have been paid for all the same.
                 if matches!(failure.outcome, CallOutcome::Timeout | CallOutcome::InvalidResponse) {
                     tokens("wasted", running.estimate);
+                }
+                if let Some(reason) = failure.invalid_vector() {
+                    metrics.vectors_invalid_total.with_label_values(&[model, reason]).inc();
                 }
                 self.health.failed(outcome);
                 debug!(outcome, status = failure.status, message = failure.message, "a call failed");

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tracing::{debug, error, info, warn};
 
 use super::{Ended, Pipeline, Sink, age_seconds, now};
+use crate::admin::SuspendedBy;
 use crate::config::Order;
 use crate::domain::ledger::{Publication, SlotId};
 use crate::domain::record::{Generation, Record, RejectReason, SkipReason};
@@ -86,6 +87,9 @@ pub(super) struct Publishing {
     /// The local queue is full until an answer comes.
     full: bool,
     rest: Option<(Instant, Duration)>,
+    /// Which topic refuses what is published, and whose record it refused last: an acknowledgement of its own ends that, or
+    /// the end of that assignment.
+    refused_topic: Option<(Destination, Generation)>,
     /// What was refused once: while there is some, one record at a time is published.
     refused: BTreeSet<SlotId>,
     held: Vec<(Generation, Instant)>,
@@ -93,12 +97,13 @@ pub(super) struct Publishing {
 
 impl Publishing {
     pub(super) fn is_paused(&self, now: Instant) -> bool {
-        self.rest.is_some_and(|(until, length)| now < until && length >= REST)
+        self.refused_topic.is_some() && self.rest.is_some_and(|(until, _)| now < until)
     }
 
-    pub(super) fn paused_until(&self) -> Option<Instant> {
+    /// When something may be published that may not be now. A rest that is over waits for an answer, not for a time.
+    pub(super) fn paused_until(&self, now: Instant) -> Option<Instant> {
         let held = self.held.iter().map(|(_, until)| *until).min();
-        super::Earliest(self.rest.map(|(until, _)| until)).or(held)
+        super::Earliest(self.rest.map(|(until, _)| until).filter(|until| *until > now)).or(held)
     }
 }
 
@@ -152,7 +157,10 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         let now = now();
         match delivery.result {
             Ok(()) => {
-                if self.publishing.rest.take().is_some_and(|(_, length)| length >= REST) {
+                let refused = self.publishing.refused_topic.map(|(topic, _)| topic);
+                if refused.is_none() {
+                    self.publishing.rest = None;
+                } else if self.destination(delivery.publication.slot) == refused {
                     self.resume_publishing();
                 }
                 self.acknowledged(delivery.publication, now);
@@ -221,7 +229,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             return;
         }
         if !matches!(refusal, Refusal::Full) {
-            let destination = self.destination(id);
+            let destination = self.destination(id).unwrap_or(Destination::Output);
             let labels = [self.ends.sink.topic(destination), "error"];
             self.metrics.records_produced_total.with_label_values(&labels).inc();
         }
@@ -229,7 +237,9 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             Refusal::Full => self.publishing.full = self.publishing.unanswered > 0,
             Refusal::Again(message) => {
                 debug!(message, "a delivery failed, trying again");
-                self.publishing.rest = Some((now + SHORT_REST, SHORT_REST));
+                let rest = self.publishing.rest.filter(|_| self.publishing.refused_topic.is_some());
+                let (until, length) = rest.unwrap_or((now, SHORT_REST));
+                self.publishing.rest = Some((until.max(now + SHORT_REST), length));
             }
             Refusal::Topic(message) => self.topic_refused(id, &message, now),
             Refusal::Record(message) => self.record_refused(id, &message, now),
@@ -239,36 +249,41 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         }
     }
 
-    fn destination(&mut self, id: SlotId) -> Destination {
-        let outgoing = self.ledger.outcome_mut(id).and_then(|outcome| outcome.outgoing.as_ref());
-        outgoing.map_or(Destination::Output, |outgoing| outgoing.destination)
+    fn destination(&mut self, id: SlotId) -> Option<Destination> {
+        Some(self.ledger.outcome_mut(id)?.outgoing.as_ref()?.destination)
     }
 
     /// Nothing goes on before somebody acts: rest, say so, try again with one record.
     fn topic_refused(&mut self, id: SlotId, message: &str, now: Instant) {
+        let Some(destination) = self.destination(id) else { return };
+        let known = self.publishing.refused_topic.replace((destination, id.generation));
         let length = match self.publishing.rest {
-            Some((until, _)) if now < until => return,
-            Some((_, length)) if length >= REST => (length * 2).min(REST_CAP),
+            Some((until, _)) if now < until && known.is_some() => return,
+            Some((_, length)) if known.is_some() => (length * 2).min(REST_CAP),
             _ => REST,
         };
-        let destination = self.destination(id);
         let topic = self.ends.sink.topic(destination);
-        let reason = SuspendReason::OutputRefused.as_str();
-        if length == REST {
+        if known.is_none_or(|(topic, _)| topic != destination) {
             error!(topic, message, "the topic refuses what is published; trying again");
         }
-        self.metrics.suspended.with_label_values(&[reason]).set(1);
         let message = format!("topic `{topic}` refuses what is published: {message}");
-        self.health.suspend(reason, message, Some((now + length).into()));
+        let reason = SuspendReason::OutputRefused.as_str();
+        self.health.suspend(SuspendedBy::Topic, reason, message, Some((now + length).into()));
+        self.show_refused();
         self.publishing.rest = Some((now + length, length));
     }
 
     fn resume_publishing(&mut self) {
         info!("the topic accepts what is published, going on");
-        self.metrics.suspended.with_label_values(&[SuspendReason::OutputRefused.as_str()]).set(0);
-        if self.suspension.is_none() {
-            self.health.resume();
-        }
+        (self.publishing.rest, self.publishing.refused_topic) = (None, None);
+        self.health.resume(SuspendedBy::Topic);
+        self.show_refused();
+    }
+
+    fn show_refused(&self) {
+        let refused = self.publishing.refused_topic.is_some() || !self.publishing.held.is_empty();
+        let reason = SuspendReason::OutputRefused.as_str();
+        self.metrics.suspended.with_label_values(&[reason]).set(refused.into());
     }
 
     /// The record itself is refused: once more alone (it may have been refused with its neighbours), then a dead letter; a dead
@@ -287,13 +302,13 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             return;
         }
         error!(topic, partition, offset, message, "the broker refuses a dead letter: the partition is held");
-        let reason = SuspendReason::OutputRefused.as_str();
-        self.metrics.suspended.with_label_values(&[reason]).set(1);
         let text =
             format!("partition {topic}/{partition} is held: the dead letter of offset {offset} is refused");
-        self.health.suspend(reason, text, Some((now + HOLD).into()));
+        let reason = SuspendReason::OutputRefused.as_str();
+        self.health.suspend(SuspendedBy::HeldPartitions, reason, text, Some((now + HOLD).into()));
         self.ledger.hold(id.generation);
         self.publishing.held.push((id.generation, now + HOLD));
+        self.show_refused();
     }
 
     fn release_held(&mut self, now: Instant) {
@@ -312,16 +327,17 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
     /// Says that nothing is refused any more, once the last of `before` held partitions is not held any longer.
     fn accepted_again(&mut self, before: usize) {
         if before > 0 && self.publishing.held.is_empty() {
-            self.metrics.suspended.with_label_values(&[SuspendReason::OutputRefused.as_str()]).set(0);
-            if self.suspension.is_none() {
-                self.health.resume();
-            }
+            self.health.resume(SuspendedBy::HeldPartitions);
+            self.show_refused();
         }
     }
 
     /// Forgets what a closed lane leaves behind.
     pub(super) fn forget_publishing(&mut self, generation: Generation) {
         self.publishing.refused.retain(|id| id.generation != generation);
+        if self.publishing.refused_topic.is_some_and(|(_, refused)| refused == generation) {
+            self.resume_publishing();
+        }
         let before = self.publishing.held.len();
         self.publishing.held.retain(|(held, _)| *held != generation);
         self.accepted_again(before);

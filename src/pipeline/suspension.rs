@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tracing::{error, info};
 
 use super::{Ended, Pipeline, Sink, now};
+use crate::admin::SuspendedBy;
 use crate::provider::{CallOutcome, Embedder, Failure, SuspendReason, Verdict};
 
 /// How long the canary's word holds.
@@ -80,7 +81,12 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
     fn show_suspension(&self) {
         if let Some(suspension) = &self.suspension {
             let next = Some(suspension.next.into());
-            self.health.suspend(suspension.why.as_str(), suspension.message.clone(), next);
+            self.health.suspend(
+                SuspendedBy::Provider,
+                suspension.why.as_str(),
+                suspension.message.clone(),
+                next,
+            );
         }
     }
 
@@ -162,7 +168,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         self.metrics.suspended.with_label_values(&[suspension.why.as_str()]).set(0);
         let seconds = now.saturating_duration_since(suspension.since).as_secs_f64();
         info!(reason = suspension.why.as_str(), seconds, "the probe succeeded, going on");
-        self.health.resume();
+        self.health.resume(SuspendedBy::Provider);
         self.dead_letter_rate.reset();
         self.failing = None;
         // Whatever was in back-off failed for the outage's sake.

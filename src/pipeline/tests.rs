@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+mod counters;
+
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -78,6 +80,7 @@ struct Line {
     provider: Arc<Provider>,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
+    budget: Arc<Budget>,
     running: JoinHandle<Ended>,
 }
 
@@ -90,12 +93,13 @@ impl Line {
         let (answers, deliveries) = mpsc::unbounded_channel();
         let (progress_out, progress) = watch::channel(Vec::new());
         let sent = Sent::default();
+        let budget = Arc::new(Budget::new(1 << 20));
         let ends = Ends {
             events: events_in,
             progress: progress_out,
             sink: Recorder(Arc::clone(&sent)),
             deliveries,
-            budget: Arc::new(Budget::new(1 << 20)),
+            budget: Arc::clone(&budget),
             leave: Box::new(|| ()),
         };
         let provider = Arc::new(Provider { verdict, calls: Mutex::default() });
@@ -104,7 +108,7 @@ impl Line {
         let (told, shown) = (Arc::clone(&health), Arc::clone(&metrics));
         let pipeline = Pipeline::new(Arc::new(config), Arc::clone(&provider), shown, told, ends, 2, 7);
         let running = tokio::spawn(pipeline.run());
-        Self { events, answers, progress, sent, provider, metrics, health, running }
+        Self { events, answers, progress, sent, provider, metrics, health, budget, running }
     }
 
     fn assign(&self, generation: u64) {
@@ -114,20 +118,37 @@ impl Line {
     }
 
     fn receive(&self, records: &[(u64, i64, &str)]) {
-        let records = records.iter().map(|(generation, offset, text)| {
-            let record = Arc::new(Record {
-                topic: "input".into(),
-                partition: partition(*generation),
-                offset: Offset(*offset),
-                timestamp: None,
-                key: Some(offset.to_string().into_bytes()),
-                value: Some(text.as_bytes().to_vec()),
-                headers: Vec::new(),
-            });
-            let text = Text { text: (*text).to_owned(), tokens: 1, truncated: false, payload: None };
-            (Generation(*generation), Received { record, content: Content::Text(text), bytes: 10 })
+        let text = |text: &str| Text { text: text.to_owned(), tokens: 1, truncated: false, payload: None };
+        let records = records.iter().map(|(generation, offset, value)| {
+            (Generation(*generation), received(*generation, *offset, Content::Text(text(value))))
         });
-        self.events.send(Event::Records(records.collect())).unwrap();
+        self.tell(records.collect());
+    }
+
+    /// What intake made of the first generation's records, one by one.
+    fn receive_contents(&self, contents: impl IntoIterator<Item = Content>) {
+        let records =
+            (0..).zip(contents).map(|(offset, content)| (Generation(1), received(1, offset, content)));
+        self.tell(records.collect());
+    }
+
+    fn tell(&self, records: Vec<(Generation, Received)>) {
+        self.budget.charge(records.iter().map(|(_, received)| received.bytes).sum());
+        self.events.send(Event::Records(records)).unwrap();
+    }
+
+    /// The broker takes whatever is published, from the `first` on, until nothing more is.
+    async fn accept(&self, first: usize) {
+        let mut index = first;
+        while index < self.sent() {
+            self.answer(index, Ok(()));
+            pass(LATENCY).await;
+            index += 1;
+        }
+    }
+
+    fn reason(&self) -> Option<&'static str> {
+        self.health.readiness().why.map(|why| why.reason)
     }
 
     fn lose(&self, generation: u64) {
@@ -151,6 +172,19 @@ impl Line {
     fn calls_with(&self, text: &str) -> usize {
         self.provider.calls.lock().unwrap().iter().filter(|call| call.contains(text)).count()
     }
+}
+
+fn received(generation: u64, offset: i64, content: Content) -> Received {
+    let record = Arc::new(Record {
+        topic: "input".into(),
+        partition: partition(generation),
+        offset: Offset(offset),
+        timestamp: Some(1),
+        key: Some(offset.to_string().into_bytes()),
+        value: Some(b"value".to_vec()),
+        headers: Vec::new(),
+    });
+    Received { record, content, bytes: 10 }
 }
 
 fn partition(generation: u64) -> i32 {
@@ -242,4 +276,49 @@ async fn a_held_partition_that_left_no_longer_makes_the_worker_unready() {
     pass(LATENCY).await;
     assert_eq!((refused(), line.health.readiness().ready), (0, true));
     assert!(!line.running.is_finished());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_and_a_topic_that_both_refuse_do_not_hide_one_another() {
+    let verdict = Verdict::Suspend { why: SuspendReason::Forbidden, fatal_at_start: false };
+    let line = Line::start(verdict, 64);
+    line.assign(1);
+    line.receive(&[(1, 0, "one")]);
+    pass(LATENCY * 2).await;
+    line.receive(&[(1, 1, "poison")]);
+    pass(LATENCY + Duration::from_millis(100)).await;
+    assert_eq!(line.reason(), Some("forbidden"));
+    line.answer(0, Err(Refusal::Topic("not authorised".to_owned())));
+    pass(Duration::from_millis(100)).await;
+    assert_eq!(line.reason(), Some("forbidden"), "the first reason");
+    // The probe is answered after two seconds, and the poison is on its way again.
+    pass(LATENCY * 2).await;
+    assert_eq!(line.reason(), Some("output_refused"), "one is left");
+    line.answer(1, Ok(()));
+    pass(Duration::from_millis(100)).await;
+    assert_eq!(line.reason(), None);
+    let refused = line.metrics.suspended.with_label_values(&["output_refused"]).get();
+    assert_eq!(refused, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_accepts_does_not_speak_for_the_one_that_refuses() {
+    let line = Line::start(clear(RejectReason::Rejected), 1);
+    line.assign(1);
+    line.assign(2);
+    line.receive(&[(1, 0, "poison"), (2, 0, "fine")]);
+    pass(LATENCY * 2).await;
+    assert_eq!((line.sent(), line.dead_letters()), (2, 1));
+    let dead = usize::from(line.sent.lock().unwrap()[0].0.destination != Destination::DeadLetter);
+    line.answer(dead, Err(Refusal::Topic("unknown".to_owned())));
+    line.answer(1 - dead, Ok(()));
+    pass(Duration::from_millis(500)).await;
+    assert_eq!((line.sent(), line.reason()), (2, Some("output_refused")), "it rests");
+    pass(LATENCY).await;
+    line.answer(2, Err(Refusal::Again("the connection broke".to_owned())));
+    pass(LATENCY).await;
+    assert_eq!((line.sent(), line.reason()), (4, Some("output_refused")));
+    line.lose(1);
+    pass(LATENCY).await;
+    assert_eq!(line.reason(), None, "what it refused is another's now");
 }

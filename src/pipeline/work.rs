@@ -25,8 +25,7 @@ impl PartialEq for Entry {
     }
 }
 
-/// What is sent as one call, again and again until it is done.
-#[derive(Debug)]
+/// What is sent as one call, again and again until it is done. Not shown by `Debug`: its body holds texts.
 pub(super) struct Work {
     pub(super) entries: Vec<Arc<Entry>>,
     /// Retries send the same bytes: a provider's cache may answer them for free.

@@ -96,14 +96,23 @@ fn child() {
         "patient" => listen_and_hang(Duration::from_secs(3600)),
         "hasty" => listen_and_hang(Duration::from_millis(100)),
         "literal" => {
-            exit_on_panic();
+            exit_on_panic(|| false);
             panic!("a literal");
         }
         "quoting" => {
-            exit_on_panic();
+            exit_on_panic(|| false);
             let text = "text of a record";
             let panicked = thread::spawn(move || panic!("bad: {text}")).join();
             panic!("the process outlived {panicked:?}");
+        }
+        "caught" => {
+            exit_on_panic(|| thread::current().name() == Some("catches"));
+            let catches = thread::Builder::new().name("catches".to_owned());
+            let caught =
+                catches.spawn(|| std::panic::catch_unwind(|| panic!("an expected literal")).is_err());
+            assert!(caught.expect("a thread").join().expect("it goes on"));
+            println!("lives on");
+            panic!("an unexpected literal");
         }
         role => panic!("no role {role}"),
     }
@@ -172,6 +181,15 @@ fn the_deadline_ends_a_process_that_hangs() {
     let mut child = start("hasty");
     drain(&mut child, "TERM");
     assert_eq!(child.wait().expect("a child").code(), Some(CUT_SHORT));
+}
+
+#[test]
+fn a_panic_that_is_caught_passes_and_the_next_one_ends_the_process() {
+    let ended = start("caught").wait_with_output().expect("a child");
+    let (out, said) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    assert!(out.contains("lives on"), "{said}");
+    assert_eq!(ended.status.code(), Some(INTERNAL));
+    assert!(!said.contains("an expected literal") && said.contains("an unexpected literal"), "{said}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use embedstream::admin::Health;
 use embedstream::config::{Config, DeadLetterCap, Probe, Size};
 use embedstream::domain::record::{Content, Record, RejectReason, SkipReason, Text};
 use embedstream::kafka::event::Received;
+use embedstream::kafka::panic_is_caught;
 use embedstream::metrics::Metrics;
 use embedstream::pipeline::Ended;
 use embedstream::provider::{Answer, CallOutcome, Embedder, Embeddings, Failure, SuspendReason, Verdict};
@@ -22,7 +24,10 @@ use crate::support::{eventually, on_each_broker, unique};
 const RECORDS: usize = 600;
 const POISON: &str = "poison";
 
-on_each_broker! { gives_every_record_one_outcome_and_commits_the_end }
+on_each_broker! {
+    gives_every_record_one_outcome_and_commits_the_end,
+    lets_a_header_name_that_is_no_text_harm_its_record_only,
+}
 
 /// Refuses a batch that holds the word, as a provider does that names no record.
 struct Provider;
@@ -102,33 +107,47 @@ fn record(n: usize) -> Outgoing {
     }
 }
 
-fn gives_every_record_one_outcome_and_commits_the_end(broker: &Broker) {
-    let input = broker.create_topic("line-in", 3);
-    let output = broker.create_topic("line-out", 3);
-    let dead = broker.create_topic("line-dead", 1);
-    broker.produce(&input, (0..RECORDS).map(record));
-    let config = Arc::new(config(broker, &input, &output, &dead));
+/// Runs the worker until so many records have their outcome, drains it, and gives back its figures.
+fn run(config: &Arc<Config>, records: u64) -> Arc<Metrics> {
     let metrics = Arc::new(Metrics::new(&config.kafka.group_id, "model"));
     let (stop, stopped) = oneshot::channel::<()>();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let worker = runtime.spawn(worker::run(
-        Arc::clone(&config),
+        Arc::clone(config),
         Arc::new(Provider),
         Arc::clone(&metrics),
         Arc::new(Health::new()),
         Box::new(take_in),
         async move { stopped.await.unwrap_or(()) },
     ));
-    let done = || {
+    eventually(Duration::from_secs(60), "every record has an outcome", || {
         let totals = metrics.figures().totals;
-        (totals.embedded + totals.tombstones + totals.skipped + totals.dead_lettered == RECORDS as u64)
-            .then_some(totals)
-    };
-    let totals = eventually(Duration::from_secs(60), "every record has an outcome", done);
+        let ended = totals.embedded + totals.tombstones + totals.skipped + totals.dead_lettered;
+        (ended == records).then_some(())
+    });
     stop.send(()).expect("the worker waits for it");
     let ended = runtime.block_on(worker).expect("it does not panic").expect("it started");
     assert_eq!(ended, Ended::Drained);
+    metrics
+}
 
+fn gives_every_record_one_outcome_and_commits_the_end(broker: &Broker) {
+    let input = broker.create_topic("line-in", 3);
+    let output = broker.create_topic("line-out", 3);
+    let dead = broker.create_topic("line-dead", 1);
+    broker.produce(&input, (0..RECORDS).map(record));
+    let config = Arc::new(config(broker, &input, &output, &dead));
+    let metrics = run(&config, RECORDS as u64);
+    let totals = metrics.figures().totals;
+
+    let stage = |stage| metrics.stage_duration_seconds.with_label_values(&[stage]).get_sample_count();
+    assert_eq!(stage("decode"), RECORDS as u64);
+    let commits = |result| {
+        let labels = [config.kafka.group_id.as_str(), result];
+        metrics.kafka_commits_total.with_label_values(&labels).get()
+    };
+    assert!(commits("ok") > 0);
+    assert_eq!(stage("commit"), commits("ok") + commits("error"));
     assert_eq!((totals.tombstones, totals.skipped, totals.dead_lettered), (12, 6, 2));
     assert_eq!(broker.committed(&config.kafka.group_id, &input), broker.ends(&input), "all is committed");
     let letters = broker.read(&dead);
@@ -149,4 +168,38 @@ fn gives_every_record_one_outcome_and_commits_the_end(broker: &Broker) {
             "outputs of a key are in the order of its inputs"
         );
     }
+}
+
+/// rdkafka panics on such a name; the panic is caught, and the worker's panic hook is told so.
+fn lets_a_header_name_that_is_no_text_harm_its_record_only(broker: &Broker) {
+    static CAUGHT: AtomicUsize = AtomicUsize::new(0);
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if panic_is_caught() {
+            CAUGHT.fetch_add(1, Ordering::Relaxed);
+        } else {
+            before(panic);
+        }
+    }));
+    let input = broker.create_topic("header-in", 1);
+    let output = broker.create_topic("header-out", 1);
+    let dead = broker.create_topic("header-dead", 1);
+    broker.produce(&input, [Outgoing::new("one", "text")]);
+    broker.produce_with_header(&input, "two", "text", b"caf\xe9");
+    broker.produce_with_header(&input, "three", "text", "café".as_bytes());
+    let config = Arc::new(config(broker, &input, &output, &dead));
+    let totals = run(&config, 3).figures().totals;
+
+    assert_eq!((totals.embedded, totals.dead_lettered), (2, 1));
+    assert_ne!(CAUGHT.load(Ordering::Relaxed), 0, "the hook was called and knew");
+    assert!(!panic_is_caught(), "nothing is caught on other threads");
+    let letters = broker.read(&dead);
+    let [letter] = letters.as_slice() else { panic!("{letters:?}") };
+    assert_eq!((letter.key.as_deref(), letter.value.as_deref()), (Some(&b"two"[..]), Some(&b"text"[..])));
+    assert_eq!(letter.header("embedstream-error-reason"), Some("invalid_input"));
+    assert_eq!(letter.header("embedstream-error-offset"), Some("1"));
+    assert!(letter.header("embedstream-error-message").is_some_and(|message| message.contains("UTF-8")));
+    let outputs = broker.read(&output);
+    assert_eq!(outputs.iter().map(|record| record.header("café")).collect::<Vec<_>>(), [None, Some("x")]);
+    assert_eq!(broker.committed(&config.kafka.group_id, &input), broker.ends(&input), "all is committed");
 }

@@ -6,6 +6,7 @@ pub(crate) mod laws;
 pub(crate) mod line;
 pub(crate) mod node;
 pub(crate) mod process;
+mod raw;
 pub(crate) mod records;
 pub(crate) mod stream;
 

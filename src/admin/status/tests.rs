@@ -1,5 +1,6 @@
 use serde_json::{Value, json};
 
+use super::SuspendedBy::{HeldPartitions, Provider, Topic};
 use super::*;
 
 fn json_of(value: &impl Serialize) -> Value {
@@ -12,27 +13,50 @@ fn reason(health: &Health) -> Option<&'static str> {
     readiness.why.map(|why| why.reason)
 }
 
+fn first(health: &Health) -> Suspended {
+    health.told().suspended.first().expect("suspended").1.clone()
+}
+
 #[tokio::test(start_paused = true)]
 async fn ready_is_joined_and_neither_suspended_nor_draining() {
     let health = Health::new();
     assert_eq!(reason(&health), Some("starting"));
     health.joined();
     assert_eq!(reason(&health), None);
-    health.suspend("unauthorized", "401".to_owned(), None);
+    health.suspend(Provider, "unauthorized", "401".to_owned(), None);
     assert_eq!(reason(&health), Some("unauthorized"));
-    health.resume();
+    health.resume(Provider);
     assert_eq!(reason(&health), None);
-    health.suspend("unreachable", String::new(), None);
+    health.suspend(Provider, "unreachable", String::new(), None);
     health.draining();
     assert_eq!(reason(&health), Some("draining"));
-    health.resume();
+    health.resume(Provider);
     assert_eq!(reason(&health), Some("draining"), "a drain has no way back");
+}
+
+#[test]
+fn the_oldest_suspension_is_the_reason_until_none_is_left() {
+    let health = Health::new();
+    health.joined();
+    health.suspend(Topic, "output_refused", "topic".to_owned(), None);
+    health.suspend(Provider, "unreachable", String::new(), None);
+    health.suspend(HeldPartitions, "output_refused", "partition".to_owned(), None);
+    health.suspend(Topic, "output_refused", "topic again".to_owned(), None);
+    assert_eq!(first(&health).message, "topic again");
+    health.suspend(Provider, "timeout", String::new(), None);
+    health.resume(Topic);
+    assert_eq!(first(&health).message, "partition", "the provider's new reason is younger");
+    health.resume(HeldPartitions);
+    health.resume(HeldPartitions);
+    assert_eq!(reason(&health), Some("timeout"));
+    health.resume(Provider);
+    assert_eq!(reason(&health), None);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_suspension_before_the_group_says_its_own_reason() {
     let health = Health::new();
-    health.suspend("forbidden", "403".to_owned(), None);
+    health.suspend(Provider, "forbidden", "403".to_owned(), None);
     assert_eq!(reason(&health), Some("forbidden"));
 }
 
@@ -93,30 +117,30 @@ fn readiness_is_written_as_the_design_says() {
 #[test]
 fn the_same_reason_again_keeps_its_beginning() {
     let health = Health::new();
-    health.suspend("timeout", "first".to_owned(), None);
+    health.suspend(Provider, "timeout", "first".to_owned(), None);
     let long_ago = Time(SystemTime::UNIX_EPOCH);
-    if let Some(suspended) = &mut health.told().suspended {
+    for (_, suspended) in &mut health.told().suspended {
         suspended.since = long_ago;
     }
-    health.suspend("timeout", "second".to_owned(), Some(Instant::now() + Duration::from_secs(10)));
-    let again = health.told().suspended.clone().expect("suspended");
+    health.suspend(Provider, "timeout", "second".to_owned(), Some(Instant::now() + Duration::from_secs(10)));
+    let again = first(&health);
     assert_eq!((again.since, again.message.as_str()), (long_ago, "second"));
     let ahead = again.next_probe.expect("a probe").0.duration_since(SystemTime::now()).expect("ahead");
     assert!(ahead > Duration::from_secs(5) && ahead <= Duration::from_secs(10));
-    health.suspend("unreachable", "other".to_owned(), None);
-    assert_ne!(health.told().suspended.clone().expect("suspended").since, long_ago);
+    health.suspend(Provider, "unreachable", "other".to_owned(), None);
+    assert_ne!(first(&health).since, long_ago);
 }
 
 #[test]
 fn messages_and_probes_are_bounded() {
     let health = Health::new();
     let far = Instant::now() + Duration::from_secs(86_400 * 365 * 30);
-    health.suspend("bad_request", "é".repeat(10_000) + "x", Some(far));
-    let suspended = health.told().suspended.clone().expect("suspended");
+    health.suspend(Provider, "bad_request", "é".repeat(10_000) + "x", Some(far));
+    let suspended = first(&health);
     assert_eq!(suspended.message.len(), 500);
     assert!(json_of(&suspended)["next_probe"].is_string());
-    health.suspend("bad_request", "x".to_owned() + &"é".repeat(10_000), None);
-    assert_eq!(health.told().suspended.clone().expect("suspended").message.len(), 499, "at a character");
+    health.suspend(Provider, "bad_request", "x".to_owned() + &"é".repeat(10_000), None);
+    assert_eq!(first(&health).message.len(), 499, "at a character");
 }
 
 #[test]

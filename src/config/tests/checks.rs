@@ -45,6 +45,14 @@ fn contradictions_name_both_settings_and_both_values() {
             "input: {format: json, text: []}",
             "input.text: is empty, and input.format: json needs pointers to the text; write for example [/title, /body] (line 1)",
         ),
+        (
+            "input: {format: json, text: [/t], payload: [/author/id, /lang, /tags/0~1id, /book/id]}",
+            "input.payload: \"/author/id\" and \"/book/id\" would both be kept as \"id\"; keep one of them (line 1)",
+        ),
+        (
+            "input: {format: json, text: [/t], payload: [/a~1b, /x/a~1b]}",
+            "input.payload: \"/a~1b\" and \"/x/a~1b\" would both be kept as \"a/b\"; keep one of them (line 1)",
+        ),
     ] {
         assert_eq!(error(yaml, &[]), expected, "{yaml}");
     }

@@ -45,6 +45,8 @@ pub(super) struct Lane<O> {
     pub(super) bytes: u64,
     pub(super) sent: usize,
     pub(super) publishing: usize,
+    /// Slots for which `is_publishable` holds, held or not.
+    pub(super) publishable: usize,
     /// While held, what may be published waits here (a dead letter was refused).
     pub(super) held: Option<VecDeque<u64>>,
 }
@@ -78,7 +80,11 @@ impl<O> Lane<O> {
         chain.published += 1;
         let next = *chain.sequences.get(chain.published)?;
         let index = self.index(next);
-        (self.slots[index].state == State::Ready && self.queue(index)).then_some(next)
+        if self.slots[index].state != State::Ready {
+            return None;
+        }
+        self.publishable += 1;
+        self.queue(index).then_some(next)
     }
 
     /// Forgets the outcomes that nothing can force to be published again; returns their bytes.
@@ -129,12 +135,19 @@ impl<O> Lane<O> {
         settled
     }
 
+    /// Takes a published slot back to ready, and what was published after it in its chain.
     pub(super) fn take_back(&mut self, index: usize) {
         let sequence = self.first + index as u64;
         let mut back = vec![index];
         if let Some(chain) = self.slots[index].chain.and_then(|name| self.chains.get_mut(&name)) {
             let place = chain.sequences.partition_point(|other| *other < sequence);
             let first = self.first;
+            let next =
+                chain.sequences.get(chain.published).and_then(|next| usize::try_from(next - first).ok());
+            if next.is_some_and(|next| self.slots[next].state == State::Ready) {
+                // What was next in its chain is behind this slot now.
+                self.publishable -= 1;
+            }
             let later = chain.sequences.range(place..chain.published);
             back = later.map(|other| usize::try_from(other - first).unwrap_or(index)).collect();
             chain.published = place;
@@ -146,5 +159,6 @@ impl<O> Lane<O> {
             }
             slot.state = State::Ready;
         }
+        self.publishable += 1;
     }
 }

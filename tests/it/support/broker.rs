@@ -13,6 +13,7 @@ use rdkafka::producer::DefaultProducerContext;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::node::{Node, Skip};
+use super::raw;
 use super::records::{self, Outgoing, Received};
 use super::{eventually, unique};
 
@@ -126,6 +127,17 @@ impl Broker {
     /// When one is not.
     pub(crate) fn produce(&self, topic: &str, outgoing: impl IntoIterator<Item = Outgoing>) {
         records::produce(&self.address(), topic, outgoing);
+    }
+
+    /// Publishes one record to partition 0 whose only header has a name of any bytes.
+    pub(crate) fn produce_with_header(&self, topic: &str, key: &str, value: &str, header: &[u8]) {
+        let metadata = consumer(&self.address(), None).fetch_metadata(Some(topic), REQUEST);
+        let metadata = metadata.expect("the broker answers");
+        let leader = metadata.topics()[0].partitions().iter().find(|partition| partition.id() == 0);
+        let leader = leader.expect("there is a partition 0").leader();
+        let leader = metadata.brokers().iter().find(|broker| broker.id() == leader).expect("it is known");
+        let address = format!("{}:{}", leader.host(), leader.port());
+        raw::produce(&address, topic, key.as_bytes(), value.as_bytes(), header);
     }
 
     /// Every record of `topic` from its beginning to its end as of now: in offset order per partition, partitions mixed.

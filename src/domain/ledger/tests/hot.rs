@@ -43,3 +43,17 @@ fn failures_from_the_last_to_the_first_are_not_quadratic() {
     assert_eq!(slots(&published), ids);
     assert!(ledger.next_to_publish().is_none());
 }
+
+/// The loop asks at every turn of a drain, and while the producer's queue is full tens of thousands stand in line. Looked for
+/// one by one, this would take minutes.
+#[test]
+fn a_long_line_does_not_make_busy_slow() {
+    let mut ledger = ledger(Order::None);
+    let ids: Vec<SlotId> = (0..5_000).flat_map(|_| admit(&mut ledger, ["any"; 20])).collect();
+    ready(&mut ledger, &ids);
+    let (idle, busy) = (Generation(2), LANE);
+    ledger.open(idle);
+    for _ in 0..100_000 {
+        assert!(ledger.is_busy(busy) && !ledger.is_busy(idle));
+    }
+}
