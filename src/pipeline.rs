@@ -9,6 +9,8 @@ mod calls;
 mod guilt;
 mod publish;
 mod release;
+#[cfg(test)]
+mod simulation;
 mod suspension;
 #[cfg(test)]
 mod tests;
