@@ -79,13 +79,31 @@ impl Outcome {
     }
 }
 
+/// A pause after a refusal. It is remembered when it is over, until something is accepted: the next one is longer.
+#[derive(Clone, Copy, Debug)]
+struct Rest {
+    /// `None`: over.
+    until: Option<Instant>,
+    length: Duration,
+}
+
+impl Rest {
+    fn new(length: Duration, now: Instant) -> Self {
+        Self { until: Some(now + length), length }
+    }
+
+    fn is_long(&self) -> bool {
+        self.length >= REST
+    }
+}
+
 /// The state of publishing.
 #[derive(Debug, Default)]
 pub(super) struct Publishing {
     unanswered: usize,
     /// The local queue is full until an answer comes.
     full: bool,
-    rest: Option<(Instant, Duration)>,
+    rest: Option<Rest>,
     /// What was refused once: while there is some, one record at a time is published.
     refused: BTreeSet<SlotId>,
     held: Vec<(Generation, Instant)>,
@@ -93,12 +111,12 @@ pub(super) struct Publishing {
 
 impl Publishing {
     pub(super) fn is_paused(&self, now: Instant) -> bool {
-        self.rest.is_some_and(|(until, length)| now < until && length >= REST)
+        self.rest.is_some_and(|rest| rest.is_long() && rest.until.is_some_and(|until| now < until))
     }
 
     pub(super) fn paused_until(&self) -> Option<Instant> {
         let held = self.held.iter().map(|(_, until)| *until).min();
-        super::Earliest(self.rest.map(|(until, _)| until)).or(held)
+        super::Earliest(self.rest.and_then(|rest| rest.until)).or(held)
     }
 }
 
@@ -117,7 +135,13 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
     /// Publishes all that may be published now.
     pub(super) fn publish(&mut self, now: Instant) {
         self.release_held(now);
-        if self.publishing.rest.is_some_and(|(until, _)| now < until) || self.publishing.full {
+        if let Some(rest) = &mut self.publishing.rest {
+            if rest.until.is_some_and(|until| now < until) {
+                return;
+            }
+            rest.until = None;
+        }
+        if self.publishing.full {
             return;
         }
         while self.publishing.refused.is_empty() || self.publishing.unanswered == 0 {
@@ -152,7 +176,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         let now = now();
         match delivery.result {
             Ok(()) => {
-                if self.publishing.rest.take().is_some_and(|(_, length)| length >= REST) {
+                if self.publishing.rest.take().is_some_and(|rest| rest.is_long()) {
                     self.resume_publishing();
                 }
                 self.acknowledged(delivery.publication, now);
@@ -229,7 +253,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             Refusal::Full => self.publishing.full = self.publishing.unanswered > 0,
             Refusal::Again(message) => {
                 debug!(message, "a delivery failed, trying again");
-                self.publishing.rest = Some((now + SHORT_REST, SHORT_REST));
+                self.publishing.rest = Some(Rest::new(SHORT_REST, now));
             }
             Refusal::Topic(message) => self.topic_refused(id, &message, now),
             Refusal::Record(message) => self.record_refused(id, &message, now),
@@ -247,8 +271,8 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
     /// Nothing goes on before somebody acts: rest, say so, try again with one record.
     fn topic_refused(&mut self, id: SlotId, message: &str, now: Instant) {
         let length = match self.publishing.rest {
-            Some((until, _)) if now < until => return,
-            Some((_, length)) if length >= REST => (length * 2).min(REST_CAP),
+            Some(rest) if rest.is_long() && rest.until.is_some() => return,
+            Some(rest) if rest.is_long() => (rest.length * 2).min(REST_CAP),
             _ => REST,
         };
         let destination = self.destination(id);
@@ -260,7 +284,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         self.metrics.suspended.with_label_values(&[reason]).set(1);
         let message = format!("topic `{topic}` refuses what is published: {message}");
         self.health.suspend(reason, message, Some((now + length).into()));
-        self.publishing.rest = Some((now + length, length));
+        self.publishing.rest = Some(Rest::new(length, now));
     }
 
     fn resume_publishing(&mut self) {

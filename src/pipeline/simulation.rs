@@ -106,11 +106,8 @@ impl Life {
         let mut world = lock(&self.world);
         world.tell(|| "crash".to_owned());
         world.laws.repeats = true;
-        world.purge();
-        world.sky.on_wire.clear();
-        world.laws.close_all();
         drop(world);
-        self.process = Process::start(&self.world);
+        self.start_again();
     }
 
     /// Whether every law holds; a process that ended as it should is started again.
@@ -134,14 +131,14 @@ impl Life {
         if self.process.budget.used() > 0 {
             return Err(format!("{} bytes are still charged at the end", self.process.budget.used()));
         }
-        self.crash_after_the_end();
+        self.start_again();
         Ok(())
     }
 
-    /// The producer is drained before the process ends, so that nothing is left to arrive.
-    fn crash_after_the_end(&mut self) {
+    fn start_again(&mut self) {
         let mut world = lock(&self.world);
         world.purge();
+        world.sky.on_wire.clear();
         world.laws.close_all();
         drop(world);
         self.process = Process::start(&self.world);

@@ -1,6 +1,7 @@
 //! The loop with its ends held by a test, under paused time.
 
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,6 +21,8 @@ use crate::output::{Destination, Outgoing};
 use crate::provider::{Answer, Attempts, CallOutcome, Embedder, Embeddings, Failure, SuspendReason, Verdict};
 
 const LATENCY: Duration = Duration::from_secs(1);
+/// So many turns of the loop at one moment mean that it spins.
+const SPINS: u64 = 50_000;
 
 type Sent = Arc<Mutex<Vec<(Outgoing, Publication)>>>;
 
@@ -103,7 +106,7 @@ impl Line {
         let health = Arc::new(Health::new());
         let (told, shown) = (Arc::clone(&health), Arc::clone(&metrics));
         let pipeline = Pipeline::new(Arc::new(config), Arc::clone(&provider), shown, told, ends, 2, 7);
-        let running = tokio::spawn(pipeline.run());
+        let running = tokio::spawn(watched(pipeline.run()));
         Self { events, answers, progress, sent, provider, metrics, health, running }
     }
 
@@ -151,6 +154,24 @@ impl Line {
     fn calls_with(&self, text: &str) -> usize {
         self.provider.calls.lock().unwrap().iter().filter(|call| call.contains(text)).count()
     }
+}
+
+/// Fails instead of turning for ever at one moment, which paused time would never leave.
+pub(super) async fn watched(line: impl Future<Output = Ended>) -> Ended {
+    let mut line = std::pin::pin!(line);
+    let (mut turns, mut last) = (0, tokio::time::Instant::now());
+    std::future::poll_fn(|context| {
+        if tokio::time::Instant::now() == last {
+            turns += 1;
+        } else {
+            (turns, last) = (0, tokio::time::Instant::now());
+        }
+        if turns > SPINS {
+            return Poll::Ready(Ended::Fatal("the loop spins".to_owned()));
+        }
+        line.as_mut().poll(context)
+    })
+    .await
 }
 
 fn partition(generation: u64) -> i32 {
@@ -242,4 +263,17 @@ async fn a_held_partition_that_left_no_longer_makes_the_worker_unready() {
     pass(LATENCY).await;
     assert_eq!((refused(), line.health.readiness().ready), (0, true));
     assert!(!line.running.is_finished());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_loop_sleeps_while_what_failed_once_is_on_its_way_again() {
+    let line = Line::start(clear(RejectReason::Rejected), 64);
+    line.assign(1);
+    line.receive(&[(1, 0, "one")]);
+    pass(LATENCY * 2).await;
+    line.answer(0, Err(Refusal::Again("cut".to_owned())));
+    pass(LATENCY).await;
+    assert_eq!(line.sent(), 2);
+    pass(LATENCY).await;
+    assert!(!line.running.is_finished(), "it does not spin until the answer is here");
 }

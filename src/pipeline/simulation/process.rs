@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
-use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -21,10 +20,9 @@ use crate::kafka::budget::Budget;
 use crate::kafka::event::{Assigned, Event, Received, Revoke};
 use crate::kafka::sink::Delivery;
 use crate::metrics::Metrics;
+use crate::pipeline::tests::watched;
 use crate::pipeline::{Ended, Ends, Pipeline};
 
-/// So many turns of the loop at one moment mean that it spins.
-const SPINS: u64 = 50_000;
 /// Records that one turn of the poll thread takes from a partition.
 const A_TURN: usize = 32;
 
@@ -277,22 +275,4 @@ impl Process {
     fn tell(&self, event: Event) {
         self.events.send(event).ok();
     }
-}
-
-/// Fails instead of turning for ever at one moment, which paused time would never leave.
-async fn watched(line: impl Future<Output = Ended>) -> Ended {
-    let mut line = std::pin::pin!(line);
-    let (mut turns, mut last) = (0, Instant::now());
-    std::future::poll_fn(|context| {
-        if Instant::now() == last {
-            turns += 1;
-        } else {
-            (turns, last) = (0, Instant::now());
-        }
-        if turns > SPINS {
-            return Poll::Ready(Ended::Fatal("the loop spins".to_owned()));
-        }
-        line.as_mut().poll(context)
-    })
-    .await
 }

@@ -75,7 +75,7 @@ impl Input {
         };
         let tastes = [Taste::RefusesOnce, Taste::RefusesOutput, Taste::RefusesBoth];
         let taste = if random.f64() < plan.refused { tastes[random.usize(..3)] } else { Taste::Accepts };
-        let key = (random.u8(..) > 20).then(|| random.i64(..plan.keys));
+        let key = (random.u8(..) > 20).then(|| random.i64(0..plan.keys));
         Self { offset, key, nature, taste, tokens: random.u32(1..60), padding: random.usize(..40) }
     }
 
