@@ -153,6 +153,8 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         charge: Option<&Charge>,
         now: Instant,
     ) {
+        // What left while the others were on the wire is not paid for.
+        search.remove(|entry| !self.ledger.is_open(entry.id));
         loop {
             match search.next_step() {
                 Step::Done => return,

@@ -40,7 +40,6 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
     }
 
     pub(super) fn lost(&mut self, generations: &[Generation]) {
-        self.drop_unsent(generations);
         self.close(generations);
     }
 
@@ -100,6 +99,8 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
     }
 
     fn close(&mut self, generations: &[Generation]) {
+        // What was on the wire when a revoke came may be waiting for another attempt by now.
+        self.drop_unsent(generations);
         for generation in generations {
             let closed = self.ledger.close(*generation);
             self.ends.budget.release(closed.bytes);
