@@ -120,7 +120,8 @@ impl Life {
         }
         let ended = (&mut self.process.running).await.map_err(|failure| failure.to_string())?;
         let expected = match &ended {
-            Ended::Drained => self.process.left && !self.process.cut_short,
+            Ended::Drained => self.process.left,
+            // The deadline itself may be the moment when the last answer comes.
             Ended::CutShort => self.process.left && self.process.cut_short,
             Ended::Misconfigured(..) => self.process.left && lock(&self.world).plan.weather > 0.0,
             Ended::Fatal(_) => false,

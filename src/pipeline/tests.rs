@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::domain::ledger::{Progress, Publication};
 use crate::domain::record::{Content, Generation, Offset, Record, RejectReason, Text, TopicPartition};
 use crate::kafka::budget::Budget;
-use crate::kafka::event::{Assigned, Event, Received};
+use crate::kafka::event::{Assigned, Event, Received, Revoke};
 use crate::kafka::sink::{Delivery, Refusal};
 use crate::metrics::Metrics;
 use crate::output::{Destination, Outgoing};
@@ -135,6 +135,13 @@ impl Line {
 
     fn lose(&self, generation: u64) {
         self.events.send(Event::Lost(vec![Generation(generation)])).unwrap();
+    }
+
+    fn revoke(&self, generation: u64, within: Duration) -> std::sync::mpsc::Receiver<Vec<Progress>> {
+        let (reply, answer) = std::sync::mpsc::sync_channel(1);
+        let generations = vec![Generation(generation)];
+        self.events.send(Event::Revoked(Revoke { generations, within, reply })).unwrap();
+        answer
     }
 
     fn answer(&self, index: usize, result: Result<(), Refusal>) {
@@ -276,4 +283,21 @@ async fn the_loop_sleeps_while_what_failed_once_is_on_its_way_again() {
     assert_eq!(line.sent(), 2);
     pass(LATENCY).await;
     assert!(!line.running.is_finished(), "it does not spin until the answer is here");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_that_was_cut_short_long_ago_does_not_make_the_last_one_so() {
+    let line = Line::start(clear(RejectReason::Rejected), 64);
+    line.assign(1);
+    line.assign(2);
+    line.receive(&[(1, 0, "one")]);
+    pass(LATENCY / 2).await;
+    let cut = line.revoke(1, LATENCY / 10);
+    pass(LATENCY).await;
+    assert_eq!(cut.try_recv().unwrap()[0].position, None);
+    let drained = line.revoke(2, LATENCY);
+    pass(LATENCY).await;
+    assert!(drained.try_recv().is_ok());
+    line.events.send(Event::Closed).unwrap();
+    assert_eq!(line.running.await.unwrap(), Ended::Drained);
 }
