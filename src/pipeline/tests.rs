@@ -301,3 +301,15 @@ async fn a_drain_that_was_cut_short_long_ago_does_not_make_the_last_one_so() {
     line.events.send(Event::Closed).unwrap();
     assert_eq!(line.running.await.unwrap(), Ended::Drained);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_loop_sleeps_while_it_leaves_for_wrong_settings() {
+    let why = SuspendReason::Unauthorized;
+    let line = Line::start(Verdict::Suspend { why, fatal_at_start: true }, 1);
+    line.assign(1);
+    line.receive(&[(1, 0, "poison"), (1, 1, "poison")]);
+    pass(LATENCY * 3).await;
+    assert!(!line.running.is_finished(), "it waits for the poll thread, and does not spin");
+    line.events.send(Event::Closed).unwrap();
+    assert!(matches!(line.running.await.unwrap(), Ended::Misconfigured(..)));
+}
