@@ -250,10 +250,12 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             self.metrics.records_produced_total.with_label_values(&labels).inc();
         }
         match refusal {
-            Refusal::Full => self.publishing.full = self.publishing.unanswered > 0,
+            Refusal::Full if self.publishing.unanswered > 0 => self.publishing.full = true,
+            // The last answer is here before its room is free, and no other will come to wake the loop.
+            Refusal::Full => self.rest(SHORT_REST, now),
             Refusal::Again(message) => {
                 debug!(message, "a delivery failed, trying again");
-                self.publishing.rest = Some(Rest::new(SHORT_REST, now));
+                self.rest(SHORT_REST, now);
             }
             Refusal::Topic(message) => self.topic_refused(id, &message, now),
             Refusal::Record(message) => self.record_refused(id, &message, now),
@@ -261,6 +263,12 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
                 self.end(Ended::Fatal(format!("the producer cannot go on: {message}")))
             }
         }
+    }
+
+    /// Rests for a moment. A topic that refused remains suspended until something is accepted.
+    fn rest(&mut self, length: Duration, now: Instant) {
+        let rest = self.publishing.rest.get_or_insert(Rest { until: None, length });
+        rest.until = rest.until.max(Some(now + length));
     }
 
     fn destination(&mut self, id: SlotId) -> Destination {
