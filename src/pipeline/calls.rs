@@ -104,6 +104,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
 
     fn send(&mut self, mut work: Work, now: Instant) {
         work.attempts += 1;
+        work.sent = work.entries.len();
         for entry in &work.entries {
             self.ledger.sent(entry.id);
         }

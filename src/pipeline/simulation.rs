@@ -170,6 +170,7 @@ impl Life {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        tokio::time::sleep(Duration::from_millis(20)).await;
         self.at_rest()?;
         let left = Instant::now();
         self.process.leave();

@@ -313,3 +313,15 @@ async fn the_loop_sleeps_while_it_leaves_for_wrong_settings() {
     line.events.send(Event::Closed).unwrap();
     assert!(matches!(line.running.await.unwrap(), Ended::Misconfigured(..)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_record_is_not_found_guilty_of_what_one_did_that_left() {
+    let line = Line::start(clear(RejectReason::Rejected), 2);
+    line.assign(1);
+    line.assign(2);
+    line.receive(&[(1, 0, "poison"), (2, 0, "fine")]);
+    pass(LATENCY / 2).await;
+    line.lose(1);
+    pass(LATENCY * 3).await;
+    assert_eq!((line.sent(), line.dead_letters()), (1, 0));
+}

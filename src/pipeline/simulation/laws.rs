@@ -217,6 +217,14 @@ impl Laws {
         }
     }
 
+    /// What was published behind a record that was dropped unsent is published again by the next owner.
+    pub(super) fn leaves(&mut self, generation: Generation) {
+        let Some(lane) = self.lanes.get(&generation) else { return };
+        let is_out = |slot: &Slot| matches!(slot.state, State::Published(_) | State::Acknowledged(_));
+        let first = lane.slots.iter().position(|slot| slot.is_published && !is_out(slot));
+        self.repeats |= first.is_some_and(|first| lane.slots[first..].iter().any(is_out));
+    }
+
     /// At the end of the world: outcomes and order in the topics.
     pub(super) fn end(&mut self, topic: &Topic) {
         let mut written = BTreeMap::<Origin, usize>::new();

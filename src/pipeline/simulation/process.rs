@@ -253,6 +253,7 @@ impl Process {
             if now < waiting.deadline {
                 world.drained(held.generation);
             }
+            world.laws.leaves(held.generation);
             world.laws.closed(held.generation);
             let at = progress.iter().find(|lane| lane.generation == held.generation);
             if let Some(position) = at.and_then(|lane| lane.position) {
