@@ -51,7 +51,7 @@ impl Plan {
         Self {
             config: settings(random),
             partitions,
-            operations: random.usize(100..1_500),
+            operations: if random.u8(..) < 230 { random.usize(100..500) } else { random.usize(500..3_000) },
             keys: random.i64(1..12),
             poison: some(random, 0.1),
             all_poisons: random.bool(),
