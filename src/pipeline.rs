@@ -9,6 +9,8 @@ mod calls;
 mod guilt;
 mod publish;
 mod release;
+#[cfg(test)]
+mod simulation;
 mod suspension;
 #[cfg(test)]
 mod tests;
@@ -288,6 +290,10 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         let mut deadline = Earliest(None);
         deadline.note(self.revokes.iter().map(|revoke| revoke.deadline).min());
         deadline.note(self.publishing.paused_until(now));
+        if self.draining {
+            // Nothing is sent any more, nor probed.
+            return deadline.0;
+        }
         if let Some(suspension) = &self.suspension {
             deadline.note(suspension.probe_at());
         } else if !self.publishing.is_paused(now) {

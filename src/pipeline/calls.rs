@@ -108,6 +108,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             self.metrics.tokens_total.with_label_values(&labels).inc_by(work.tokens);
         }
         work.attempts += 1;
+        work.sent = work.entries.len();
         for entry in &work.entries {
             self.ledger.sent(entry.id);
         }
@@ -123,7 +124,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
                 Err(failure) => Err(failure),
                 Ok(answer) => {
                     let reading = move || read(&*embedder, &answer, &entries, &model);
-                    match tokio::task::spawn_blocking(reading).await {
+                    match beside(reading).await {
                         Ok(result) => result,
                         // A panic ends the process (the panic hook); a cancelled task means that it is ending.
                         Err(_) => return,
@@ -253,6 +254,20 @@ fn read<E: Embedder>(
         .map(|(entry, vector)| output::embedded(&entry.record, &entry.text, vector, model))
         .collect();
     Ok(Answered { outputs, tokens: embeddings.tokens, cost_usd: embeddings.cost_usd })
+}
+
+/// Runs CPU work beside the runtime's threads.
+#[cfg(not(test))]
+async fn beside<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, tokio::task::JoinError> {
+    tokio::task::spawn_blocking(work).await
+}
+
+/// Runs CPU work inline: a seed must replay, and another thread comes when it will.
+#[cfg(test)]
+async fn beside<T>(work: impl FnOnce() -> T) -> Result<T, tokio::task::JoinError> {
+    Ok(work())
 }
 
 fn canary_hangs() -> Failure {

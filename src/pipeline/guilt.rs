@@ -134,6 +134,11 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
 
     /// A call's records are found guilty: one is a dead letter, of many the bad ones are looked for.
     pub(super) fn convict(&mut self, mut work: Work, charge: &Charge, now: Instant) {
+        if work.entries.len() < work.sent {
+            // The bad one may be among those that left meanwhile.
+            self.waiting.push_back(work);
+            return;
+        }
         let entries = std::mem::take(&mut work.entries);
         let search = match work.search.take() {
             None => Search::new(entries),
@@ -153,6 +158,8 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         charge: Option<&Charge>,
         now: Instant,
     ) {
+        // What left while the others were on the wire is not paid for.
+        search.remove(|entry| !self.ledger.is_open(entry.id));
         loop {
             match search.next_step() {
                 Step::Done => return,

@@ -234,12 +234,12 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             self.metrics.records_produced_total.with_label_values(&labels).inc();
         }
         match refusal {
-            Refusal::Full => self.publishing.full = self.publishing.unanswered > 0,
+            Refusal::Full if self.publishing.unanswered > 0 => self.publishing.full = true,
+            // The last answer is here before its room is free, and no other will come to wake the loop.
+            Refusal::Full => self.rest_shortly(now),
             Refusal::Again(message) => {
                 debug!(message, "a delivery failed, trying again");
-                let rest = self.publishing.rest.filter(|_| self.publishing.refused_topic.is_some());
-                let (until, length) = rest.unwrap_or((now, SHORT_REST));
-                self.publishing.rest = Some((until.max(now + SHORT_REST), length));
+                self.rest_shortly(now);
             }
             Refusal::Topic(message) => self.topic_refused(id, &message, now),
             Refusal::Record(message) => self.record_refused(id, &message, now),
@@ -247,6 +247,13 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
                 self.end(Ended::Fatal(format!("the producer cannot go on: {message}")))
             }
         }
+    }
+
+    /// Rests for a moment, after the longer rest of a topic that refused.
+    fn rest_shortly(&mut self, now: Instant) {
+        let rest = self.publishing.rest.filter(|_| self.publishing.refused_topic.is_some());
+        let (until, length) = rest.unwrap_or((now, SHORT_REST));
+        self.publishing.rest = Some((until.max(now + SHORT_REST), length));
     }
 
     fn destination(&mut self, id: SlotId) -> Option<Destination> {

@@ -25,6 +25,7 @@ pub(super) struct Pending {
 impl<E: Embedder, S: Sink> Pipeline<E, S> {
     pub(super) fn assigned(&mut self, assigned: Vec<Assigned>) {
         self.health.joined();
+        self.cut_short = false;
         for Assigned { generation, partition } in assigned {
             self.ledger.open(generation);
             self.held.insert(generation, Held { partition, end: None });
@@ -35,12 +36,13 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
     /// Drops what is not paid for; the rest has until the deadline.
     pub(super) fn revoked(&mut self, revoke: Revoke, now: Instant) {
         let Revoke { generations, within, reply } = revoke;
+        // The last drain is the one that ends the line.
+        self.cut_short = false;
         self.drop_unsent(&generations);
         self.revokes.push(Pending { generations, deadline: now + within, since: now, reply });
     }
 
     pub(super) fn lost(&mut self, generations: &[Generation]) {
-        self.drop_unsent(generations);
         self.close(generations);
     }
 
@@ -100,6 +102,8 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
     }
 
     fn close(&mut self, generations: &[Generation]) {
+        // What was on the wire when a revoke came may be waiting for another attempt by now.
+        self.drop_unsent(generations);
         for generation in generations {
             let closed = self.ledger.close(*generation);
             self.ends.budget.release(closed.bytes);

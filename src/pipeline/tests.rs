@@ -1,6 +1,7 @@
 //! The loop with its ends held by a test, under paused time.
 
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 mod counters;
@@ -15,13 +16,15 @@ use crate::config::Config;
 use crate::domain::ledger::{Progress, Publication};
 use crate::domain::record::{Content, Generation, Offset, Record, RejectReason, Text, TopicPartition};
 use crate::kafka::budget::Budget;
-use crate::kafka::event::{Assigned, Event, Received};
+use crate::kafka::event::{Assigned, Event, Received, Revoke};
 use crate::kafka::sink::{Delivery, Refusal};
 use crate::metrics::Metrics;
 use crate::output::{Destination, Outgoing};
 use crate::provider::{Answer, Attempts, CallOutcome, Embedder, Embeddings, Failure, SuspendReason, Verdict};
 
 const LATENCY: Duration = Duration::from_secs(1);
+/// So many turns of the loop at one moment mean that it spins.
+const SPINS: u64 = 50_000;
 
 type Sent = Arc<Mutex<Vec<(Outgoing, Publication)>>>;
 
@@ -107,7 +110,7 @@ impl Line {
         let health = Arc::new(Health::new());
         let (told, shown) = (Arc::clone(&health), Arc::clone(&metrics));
         let pipeline = Pipeline::new(Arc::new(config), Arc::clone(&provider), shown, told, ends, 2, 7);
-        let running = tokio::spawn(pipeline.run());
+        let running = tokio::spawn(watched(pipeline.run()));
         Self { events, answers, progress, sent, provider, metrics, health, budget, running }
     }
 
@@ -155,6 +158,13 @@ impl Line {
         self.events.send(Event::Lost(vec![Generation(generation)])).unwrap();
     }
 
+    fn revoke(&self, generation: u64, within: Duration) -> std::sync::mpsc::Receiver<Vec<Progress>> {
+        let (reply, answer) = std::sync::mpsc::sync_channel(1);
+        let generations = vec![Generation(generation)];
+        self.events.send(Event::Revoked(Revoke { generations, within, reply })).unwrap();
+        answer
+    }
+
     fn answer(&self, index: usize, result: Result<(), Refusal>) {
         let publication = self.sent.lock().unwrap()[index].1;
         self.answers.send(Delivery { publication, result }).unwrap();
@@ -185,6 +195,24 @@ fn received(generation: u64, offset: i64, content: Content) -> Received {
         headers: Vec::new(),
     });
     Received { record, content, bytes: 10 }
+}
+
+/// Fails instead of turning for ever at one moment, which paused time would never leave.
+pub(super) async fn watched(line: impl Future<Output = Ended>) -> Ended {
+    let mut line = std::pin::pin!(line);
+    let (mut turns, mut last) = (0, tokio::time::Instant::now());
+    std::future::poll_fn(|context| {
+        if tokio::time::Instant::now() == last {
+            turns += 1;
+        } else {
+            (turns, last) = (0, tokio::time::Instant::now());
+        }
+        if turns > SPINS {
+            return Poll::Ready(Ended::Fatal("the loop spins".to_owned()));
+        }
+        line.as_mut().poll(context)
+    })
+    .await
 }
 
 fn partition(generation: u64) -> i32 {
@@ -321,4 +349,58 @@ async fn a_topic_that_accepts_does_not_speak_for_the_one_that_refuses() {
     line.lose(1);
     pass(LATENCY).await;
     assert_eq!(line.reason(), None, "what it refused is another's now");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_loop_sleeps_while_what_failed_once_is_on_its_way_again() {
+    let line = Line::start(clear(RejectReason::Rejected), 64);
+    line.assign(1);
+    line.receive(&[(1, 0, "one")]);
+    pass(LATENCY * 2).await;
+    line.answer(0, Err(Refusal::Again("cut".to_owned())));
+    pass(LATENCY).await;
+    assert_eq!(line.sent(), 2);
+    pass(LATENCY).await;
+    assert!(!line.running.is_finished(), "it does not spin until the answer is here");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_that_was_cut_short_long_ago_does_not_make_the_last_one_so() {
+    let line = Line::start(clear(RejectReason::Rejected), 64);
+    line.assign(1);
+    line.assign(2);
+    line.receive(&[(1, 0, "one")]);
+    pass(LATENCY / 2).await;
+    let cut = line.revoke(1, LATENCY / 10);
+    pass(LATENCY).await;
+    assert_eq!(cut.try_recv().unwrap()[0].position, None);
+    let drained = line.revoke(2, LATENCY);
+    pass(LATENCY).await;
+    assert!(drained.try_recv().is_ok());
+    line.events.send(Event::Closed).unwrap();
+    assert_eq!(line.running.await.unwrap(), Ended::Drained);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_loop_sleeps_while_it_leaves_for_wrong_settings() {
+    let why = SuspendReason::Unauthorized;
+    let line = Line::start(Verdict::Suspend { why, fatal_at_start: true }, 1);
+    line.assign(1);
+    line.receive(&[(1, 0, "poison"), (1, 1, "poison")]);
+    pass(LATENCY * 3).await;
+    assert!(!line.running.is_finished(), "it waits for the poll thread, and does not spin");
+    line.events.send(Event::Closed).unwrap();
+    assert!(matches!(line.running.await.unwrap(), Ended::Misconfigured(..)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_is_not_found_guilty_of_what_one_did_that_left() {
+    let line = Line::start(clear(RejectReason::Rejected), 2);
+    line.assign(1);
+    line.assign(2);
+    line.receive(&[(1, 0, "poison"), (2, 0, "fine")]);
+    pass(LATENCY / 2).await;
+    line.lose(1);
+    pass(LATENCY * 3).await;
+    assert_eq!((line.sent(), line.dead_letters()), (1, 0));
 }

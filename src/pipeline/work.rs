@@ -33,6 +33,8 @@ pub(super) struct Work {
     pub(super) tokens: u64,
     /// Calls so far in which these records were sent.
     pub(super) attempts: u32,
+    /// Records in the last call: more than `entries` if some have left since.
+    pub(super) sent: usize,
     /// Failures in a row of these bytes: the back-off's exponent.
     pub(super) failures: u32,
     pub(super) patience: Patience,
@@ -52,7 +54,7 @@ impl Work {
     ) -> Self {
         let (body, tokens) = write(embedder, &entries);
         let patience = Patience::new(successes);
-        Self { entries, body, tokens, attempts, failures: 0, patience, search, due }
+        Self { entries, body, tokens, attempts, sent: 0, failures: 0, patience, search, due }
     }
 
     /// Leaves out what was given up. `false`: nothing is left to send.
