@@ -118,8 +118,9 @@ fn consumer(servers: &str, group: &str) -> KafkaResult<BaseConsumer> {
         .set("enable.auto.commit", "false")
         .set("auto.offset.reset", "earliest")
         .set("fetch.wait.max.ms", "50")
-        // What is prefetched is in this process twice.
-        .set("queued.max.messages.kbytes", "1024");
+        // A full queue is looked at again after this; the default, a second, would let the worker wait for the reader.
+        .set("fetch.queue.backoff.ms", "10")
+        .set("queued.max.messages.kbytes", "16384");
     client.create()
 }
 

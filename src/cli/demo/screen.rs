@@ -59,8 +59,11 @@ impl Screen {
     /// Moves the bar, and says what was done since the last time if it is enough.
     pub(super) fn show(&mut self, outcomes: u64, metrics: &Metrics, letters: &[Letter]) {
         self.bar.set_position(outcomes);
-        for letter in letters.iter().skip(self.shown.letters) {
-            self.say(&letter_line(letter));
+        for (nth, letter) in letters.iter().enumerate().skip(self.shown.letters) {
+            let before = nth.checked_sub(1).and_then(|before| letters.get(before));
+            for line in letter_lines(letter, before) {
+                self.say(&line);
+            }
         }
         self.shown.letters = letters.len();
         let step = (self.records / STEPS).max(1);
@@ -107,9 +110,10 @@ impl Shown {
         let batches = self.batches - before.batches;
         let each = |now: f64, before: f64| (now - before) / batches as f64;
         format!(
-            "  {:>9} records  {:>4} batches of {:>4.1} records, {:>6} tokens  {:>3.0} % full",
+            "{:>9} records {:>4} {:<8} each {:>4.1} records, {:>6} tokens, {:>3.0} % full",
             thousands(self.outcomes),
             thousands(batches),
+            if batches == 1 { "batch," } else { "batches," },
             each(self.records, before.records),
             thousands(each(self.tokens, before.tokens).round() as u64),
             each(self.fill, before.fill) * 100.0,
@@ -117,9 +121,14 @@ impl Shown {
     }
 }
 
-fn letter_line(letter: &Letter) -> String {
+/// What a dead letter says, and what was said about it unless the one before says the same.
+fn letter_lines(letter: &Letter, before: Option<&Letter>) -> Vec<String> {
     let Letter { key, reason, attempts, message } = letter;
-    cut(&format!("  dead letter {key}: {reason} after {attempts} calls, {message}"), WIDTH)
+    let mut lines = vec![cut(&format!("  dead letter {key}: {reason}, found in {attempts} calls"), WIDTH)];
+    if before.is_none_or(|before| before.message != *message) {
+        lines.push(cut(&format!("    {message}"), WIDTH));
+    }
+    lines
 }
 
 /// At most so many characters; what was longer ends with three points.
@@ -172,14 +181,17 @@ mod tests {
         let now =
             Shown { outcomes: 1_234, batches: 11, records: 694.0, tokens: 41_010.0, fill: 10.85, letters: 0 };
         let line = now.line(&before);
-        assert_eq!(line, "      1,234 records    10 batches of 63.0 records,  3,701 tokens   98 % full");
+        assert_eq!(line, "    1,234 records   10 batches, each 63.0 records,  3,701 tokens,  98 % full");
         assert!(line.len() <= WIDTH);
         let letter = Letter {
             key: "k".repeat(200),
             reason: "rejected".to_owned(),
-            message: String::new(),
+            message: "refused".to_owned(),
             attempts: "8".to_owned(),
         };
-        assert_eq!(letter_line(&letter).chars().count(), WIDTH);
+        let lines = letter_lines(&letter, None);
+        assert_eq!((lines.len(), lines[0].chars().count()), (2, WIDTH));
+        assert_eq!(lines[1], "    refused");
+        assert_eq!(letter_lines(&letter, Some(&letter)).len(), 1, "the same is not said twice");
     }
 }

@@ -83,25 +83,26 @@ pub(super) async fn play(args: &Demo, live: Option<Provider>, shutdown: &Shutdow
     let fed = feed.fed();
     let joined = stage.until(shutdown, |stage| stage.health.readiness().ready).await?;
     let start = Instant::now();
+    if joined == Waited::Interrupted {
+        drop(feed);
+        return stage.end(&fed, 0.0, true, None).await;
+    }
     let feeding = tokio::spawn(async move {
         let result = feed.feed(corpus::stream(records)).await;
         (feed, result)
     });
-    let waited = match joined {
-        Waited::Interrupted => joined,
-        Waited::Done => {
-            let all_out = |stage: &mut Stage| feeding.is_finished() && stage.all_out(&fed);
-            stage.until(shutdown, all_out).await?
-        }
-    };
+    let all_out = |stage: &mut Stage| feeding.is_finished() && stage.all_out(&fed);
+    let waited = stage.until(shutdown, all_out).await?;
     let seconds = start.elapsed().as_secs_f64();
     if waited == Waited::Interrupted {
-        feeding.abort();
+        cut_off(feeding).await;
         return stage.end(&fed, seconds, true, None).await;
     }
     let (feed, result) = feeding.await.map_err(|_| Failure::Internal("the feed was cut off".to_owned()))?;
     result.map_err(broker_failed)?;
     if !args.linger {
+        // Its client ends before the broker does.
+        drop(feed);
         return stage.end(&fed, seconds, false, Some(records)).await;
     }
     stage.linger(feed, args, shutdown, (start, seconds)).await
@@ -154,7 +155,7 @@ impl Stage {
             provider,
             broker,
         };
-        stage.screen.say("The worker joins its consumer group; the embedded broker lets it wait for 3 s.");
+        stage.screen.say("It joins its consumer group; the embedded broker lets the first member wait 3 s.");
         Ok(stage)
     }
 
@@ -256,14 +257,18 @@ impl Stage {
         self.screen
             .say(&format!("\nIt stays up until Ctrl-C: http://{}/metrics, and /status", self.admin.addr()));
         if args.rate().is_none() {
+            drop(feed);
             self.until(shutdown, |_| false).await?;
             return self.drain().await;
         }
         // The same keys again: what is held does not grow for ever.
         let again = std::iter::repeat_with(move || corpus::stream(records)).flatten();
-        let feeding = tokio::spawn(async move { feed.feed(again).await });
+        let feeding = tokio::spawn(async move {
+            let result = feed.feed(again).await;
+            (feed, result)
+        });
         self.until(shutdown, |_| feeding.is_finished()).await?;
-        feeding.abort();
+        cut_off(feeding).await;
         self.end(&fed, start.elapsed().as_secs_f64(), true, None).await
     }
 
@@ -329,6 +334,13 @@ impl Stage {
     }
 }
 
+/// Ends the feed, and its client with it.
+async fn cut_off<T>(feeding: JoinHandle<T>) {
+    feeding.abort();
+    // Cut off or just done: either way it is gone.
+    drop(feeding.await);
+}
+
 fn outcomes(totals: &Totals) -> u64 {
     totals.embedded + totals.tombstones + totals.skipped + totals.dead_lettered
 }
@@ -370,13 +382,16 @@ async fn introduce(screen: &Screen, config: &Config, records: usize, live: bool)
             provider.usd_per_million_tokens
         ));
     } else {
-        screen.say("The worker between an embedded Kafka and a simulated provider: real batches, calls");
-        screen.say("over HTTP, offsets and order; lexical vectors, not a model's.\n");
+        screen.say("The worker, unchanged, between an embedded Kafka and a simulated provider: real");
+        screen.say("records, batches, HTTP calls and positions; lexical vectors, not a model's.\n");
     }
     let fed = format!("{INPUT}: {} records in {INPUT_PARTITIONS} partitions", thousands(records as u64));
     screen.say(&format!("  input     {fed}"));
-    let address =
-        if live { provider.url.to_string() } else { format!("{} ({LATENCY:?} a call)", provider.url) };
+    let address = if live {
+        provider.url.to_string()
+    } else {
+        format!("{} (answers after {} ms)", provider.url, LATENCY.as_millis())
+    };
     screen.say(&cut(&format!("  provider  {address}"), WIDTH));
     screen.say(&format!("  output    {OUTPUT}, {DEAD_LETTERS}"));
     Ok(())
