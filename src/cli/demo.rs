@@ -2,6 +2,7 @@
 
 mod feed;
 mod latencies;
+mod opening;
 mod reader;
 mod screen;
 mod settings;

@@ -60,7 +60,7 @@ fn another_query_finds_another_record() {
 #[test]
 fn an_interrupt_drains_and_tells_what_happened_so_far() {
     let mut process = Process::start(&["demo", "--json", "--rate", "50"], &[]);
-    eventually(LONG, "the first batches are told of", || process.stderr().contains("batch").then_some(()));
+    eventually(LONG, "the first batches are told of", || process.stderr().contains("% full").then_some(()));
     process.signal(Signal::Int);
     assert_eq!(process.wait(LONG).code(), Some(0), "{}", process.stderr());
     let line = last_line(&process);

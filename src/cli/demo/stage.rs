@@ -10,26 +10,22 @@ use tokio::time::Instant;
 
 use super::Demo;
 use super::feed::{Fed, Feed};
+use super::opening::{admin, embed, introduce, simulate};
 use super::reader::{Reader, lag};
-use super::screen::{Screen, WIDTH, cut, thousands};
+use super::screen::Screen;
 use super::settings::{self, DEAD_LETTERS, INPUT, INPUT_PARTITIONS, OUTPUT, OUTPUT_PARTITIONS};
 use super::shelf::Shelf;
 use super::summary::{Expected, Summary};
 use crate::admin::{Admin, Health};
-use crate::cli::exit::{Failure, advice};
+use crate::cli::exit::Failure;
 use crate::cli::{log, run};
 use crate::config::{Config, Provider};
-use crate::domain::tokens::Tokenizer;
 use crate::metrics::{Metrics, Totals};
 use crate::pipeline::Ended;
-use crate::provider::client::Client;
-use crate::provider::{Embedder as _, Verdict};
 use crate::signals::Shutdown;
-use crate::simulator::{self, Broker, Faults, Running, Simulator, corpus};
+use crate::simulator::{Broker, Running, corpus};
 use crate::worker::{self, StartError};
 
-/// How long a simulated call takes: enough for calls to overlap.
-const LATENCY: Duration = Duration::from_millis(60);
 /// How often the figures are looked at.
 const TICK: Duration = Duration::from_millis(20);
 /// Records that may be between the input topic and the reader of the output: some times what is in flight, so that batches are
@@ -343,92 +339,6 @@ async fn cut_off<T>(feeding: JoinHandle<T>) {
 
 fn outcomes(totals: &Totals) -> u64 {
     totals.embedded + totals.tombstones + totals.skipped + totals.dead_lettered
-}
-
-async fn simulate() -> Result<(Option<Running>, String), Failure> {
-    let settings = simulator::Settings { latency: LATENCY, faults: Faults::demo(), ..Default::default() };
-    let provider = Simulator::start(([127, 0, 0, 1], 0).into(), settings).await;
-    let provider =
-        provider.map_err(|error| Failure::Unavailable(format!("the simulated provider: {error}")))?;
-    let url = provider.url();
-    Ok((Some(provider), url))
-}
-
-/// The usual address, or any where somebody else has that.
-async fn admin(config: &mut Config, metrics: &Arc<Metrics>, health: &Arc<Health>) -> Result<Admin, Failure> {
-    let any = ([127, 0, 0, 1], 0).into();
-    let listen = config.admin.listen.unwrap_or(any);
-    let admin = match Admin::start(listen, Arc::clone(metrics), Arc::clone(health)).await {
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            Admin::start(any, Arc::clone(metrics), Arc::clone(health)).await
-        }
-        started => started,
-    };
-    let admin = admin.map_err(|error| Failure::Unavailable(error.to_string()))?;
-    config.admin.listen = Some(admin.addr());
-    Ok(admin)
-}
-
-async fn introduce(screen: &Screen, config: &Config, records: usize, live: bool) -> Result<(), Failure> {
-    let provider = &config.provider;
-    if live {
-        let tokens = tokio::task::spawn_blocking(move || tokens(records)).await;
-        let tokens = tokens.map_err(|error| Failure::Internal(error.to_string()))?;
-        let price = tokens * provider.usd_per_million_tokens / 1e6;
-        screen.say("The worker between an embedded Kafka and OpenRouter, for money.");
-        screen.say(&format!(
-            "It will cost about ${price:.6}: {} tokens at ${} a million.\n",
-            thousands(tokens.round() as u64),
-            provider.usd_per_million_tokens
-        ));
-    } else {
-        screen.say("The worker, unchanged, between an embedded Kafka and a simulated provider: real");
-        screen.say("records, batches, HTTP calls and positions; lexical vectors, not a model's.\n");
-    }
-    let fed = format!("{INPUT}: {} records in {INPUT_PARTITIONS} partitions", thousands(records as u64));
-    screen.say(&format!("  input     {fed}"));
-    let address = if live {
-        provider.url.to_string()
-    } else {
-        format!("{} (answers after {} ms)", provider.url, LATENCY.as_millis())
-    };
-    screen.say(&cut(&format!("  provider  {address}"), WIDTH));
-    screen.say(&format!("  output    {OUTPUT}, {DEAD_LETTERS}"));
-    Ok(())
-}
-
-/// The tokens of so many records, by those of one round.
-fn tokens(records: usize) -> f64 {
-    let round = corpus::records();
-    let tokenizer = Tokenizer::qwen3();
-    let count = |part: &[corpus::CorpusRecord]| {
-        let documents = part.iter().filter(|record| record.fate() != corpus::Fate::Skipped);
-        let documents = documents.filter_map(|record| record.document.as_ref());
-        documents.map(|document| f64::from(tokenizer.count(&document.text()))).sum::<f64>()
-    };
-    (records / round.len()) as f64 * count(&round) + count(&round[..records % round.len()])
-}
-
-/// The query's vector, from the same provider.
-async fn embed(client: &Client, query: &str) -> Result<Vec<f32>, Failure> {
-    let answer = client.send(client.body(&[query])).await;
-    let embeddings = answer.and_then(|answer| client.read(&answer, 1));
-    match embeddings {
-        Ok(mut embeddings) => {
-            embeddings.vectors.pop().ok_or_else(|| Failure::Internal("the query has no vector".to_owned()))
-        }
-        Err(failure) => Err(match failure.verdict {
-            Verdict::Suspend { why, .. } => Failure::refused(why, &failure.message),
-            Verdict::Retry { meanwhile, .. } => Failure::Unavailable(format!(
-                "the provider does not embed the query: {}; {}",
-                failure.message,
-                advice(meanwhile)
-            )),
-            Verdict::Bisect { .. } | Verdict::Shrink(_) => {
-                Failure::Usage(format!("--query: the provider refuses it: {}", failure.message))
-            }
-        }),
-    }
 }
 
 /// How the worker ended.
