@@ -79,7 +79,7 @@ impl Demo {
 
 pub(super) fn run(args: &Demo) -> Result<(), Failure> {
     let live = args.live.then(|| settings::live(std::env::vars_os())).transpose()?;
-    signals::exit_on_panic();
+    signals::exit_on_panic(crate::kafka::panic_is_caught);
     let limit = crate::config::Config::default().shutdown_deadline.saturating_add(BEYOND);
     let shutdown = Shutdown::listen(limit)
         .map_err(|error| Failure::Internal(format!("signals cannot be watched: {error}")))?;
