@@ -3,6 +3,7 @@
 //! Results go to stdout, logs and errors to stderr. Every command ends with a code of [`exit`].
 
 mod check;
+mod demo;
 mod exit;
 mod log;
 mod run;
@@ -54,6 +55,8 @@ enum Command {
     /// Run the worker until it is told to end
     #[command(after_help = RUN_HELP)]
     Run(ConfigArgs),
+    /// Try it out, all on this machine: the worker, an embedded Kafka, a simulated provider
+    Demo(demo::Demo),
     /// Validate the settings; with --connect also try brokers, topics and provider
     Check(check::Check),
     /// Run the simulated provider alone: an OpenAI-compatible server of lexical vectors, with limits and faults
@@ -83,6 +86,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let done = match cli.command {
         Command::Run(args) => run::run(&args),
+        Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Simulate(args) => simulate::run(&args),
     };

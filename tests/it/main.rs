@@ -6,5 +6,6 @@
 mod support;
 
 mod brokers;
+mod demo;
 mod line;
 mod load;
