@@ -5,6 +5,7 @@
 //! provider and what became of it), `guilt` (retry, bisect, dead letter), `publish`, `release` (assignment, revoke, lost),
 //! `suspension`.
 
+mod aside;
 mod calls;
 mod guilt;
 mod publish;
@@ -26,7 +27,7 @@ use tracing::{error, info};
 use crate::admin::Health;
 use crate::config::Config;
 use crate::domain::batcher::{Batcher, Limits};
-use crate::domain::ledger::{Ledger, Progress};
+use crate::domain::ledger::{Ledger, Progress, SlotId};
 use crate::domain::record::{Content, Generation, TopicPartition};
 use crate::domain::retry::{Backoff, DeadLetterRate};
 use crate::kafka::budget::Budget;
@@ -36,6 +37,7 @@ use crate::metrics::Metrics;
 use crate::output::{self, Outgoing};
 use crate::provider::gate::{Gate, Ready};
 use crate::provider::{Embedder, SuspendReason};
+use aside::Aside;
 use calls::{Called, Running};
 use publish::{Outcome, Publishing};
 use suspension::{Canary, Suspension};
@@ -94,6 +96,7 @@ pub struct Pipeline<E, S> {
     health: Arc<Health>,
     ends: Ends<S>,
     batcher: Batcher<Arc<Entry>>,
+    aside: Aside,
     ledger: Ledger<Outcome>,
     gate: Gate,
     backoff: Backoff,
@@ -154,6 +157,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         let (called, calls) = mpsc::unbounded_channel();
         Self {
             batcher: Batcher::new(limits),
+            aside: Aside::default(),
             ledger: Ledger::new(config.kafka.order),
             gate: Gate::new(&config.limits, batch.max_tokens, now()),
             backoff: Backoff { base: retry.base, cap: retry.cap, hint_cap: retry.hint_cap },
@@ -219,8 +223,9 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         let now = now();
         self.watch_for_outage(now);
         self.probe(now);
-        self.publish(now);
+        // Calls first: what waited for its texts to be sent is published in the same turn.
         self.start_calls(now);
+        self.publish(now);
         self.finish_revokes(now);
         if std::mem::take(&mut self.moved) {
             self.ends.progress.send_replace(self.ledger.progress_all().collect());
@@ -273,14 +278,21 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
                 }
                 let (tokens, bytes) = (u64::from(text.tokens), text.text.len() as u64);
                 self.batcher.push(Arc::new(Entry { id, record, text }), tokens, bytes, now);
+                self.aside.batched(generation);
                 return;
             }
             Content::Tombstone => Outcome::tombstone(&record),
             Content::Skip(reason) => Outcome::skipped(&record, reason),
             Content::Reject(reason, message) => Outcome::dead_letter(&record, reason, &message, 0),
         };
+        if let Some(outcome) = self.aside.wait(id, outcome) {
+            self.settle_aside(id, outcome);
+        }
+    }
+
+    fn settle_aside(&mut self, id: SlotId, outcome: Outcome) {
         if self.ledger.ready(id, self.placed(outcome)).is_err() {
-            error!("a slot that was just opened cannot be closed");
+            error!("a slot that waits has an outcome already");
         }
     }
 

@@ -298,6 +298,14 @@ impl<O> Ledger<O> {
         lane.sent > 0 || lane.publishing > 0 || (lane.held.is_none() && lane.publishable > 0)
     }
 
+    /// The last slot of a lane for which something was begun: sent, or settled without a call. What comes before it and is not
+    /// settled keeps it from being committed.
+    pub fn last_begun(&self, generation: Generation) -> Option<SlotId> {
+        let lane = self.lanes.get(&generation)?;
+        let index = lane.slots.iter().rposition(|slot| slot.state != State::Waiting)?;
+        Some(SlotId { generation, sequence: lane.first + index as u64 })
+    }
+
     /// How far a lane is.
     pub fn progress(&self, generation: Generation) -> Option<Progress> {
         let lane = self.lanes.get(&generation)?;

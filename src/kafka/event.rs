@@ -34,6 +34,8 @@ pub struct Revoke {
     pub generations: Vec<Generation>,
     /// How long that may take.
     pub within: Duration,
+    /// Whether the worker leaves the group: there is time to finish what keeps paid work from being committed.
+    pub leaving: bool,
     /// How far each lane got: what is committed. Dropped unanswered, the partitions count as lost.
     pub reply: SyncSender<Vec<Progress>>,
 }

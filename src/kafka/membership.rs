@@ -225,10 +225,10 @@ impl Membership {
     /// Waits until the loop has finished what is worth it, then commits. No answer in time means lost: nothing is committed.
     fn give_up(&self, closed: &[(Generation, TopicPartition)], generations: Vec<Generation>) {
         let shared = &self.shared;
-        let draining = shared.draining.load(Ordering::Acquire);
-        let within = if draining { shared.shutdown_deadline } else { shared.revoke_deadline };
+        let leaving = shared.draining.load(Ordering::Acquire);
+        let within = if leaving { shared.shutdown_deadline } else { shared.revoke_deadline };
         let (reply, answer) = sync_channel(1);
-        shared.tell(Event::Revoked(Revoke { generations, within, reply }));
+        shared.tell(Event::Revoked(Revoke { generations, within, leaving, reply }));
         let Some(progress) = wait(&answer, within + REPLY_MARGIN) else {
             warn!("the drain of revoked partitions did not end in time; they count as lost");
             return;

@@ -90,7 +90,12 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         false
     }
 
-    fn closed(&self, batch: Batch<Arc<Entry>>, now: Instant) -> Work {
+    fn closed(&mut self, batch: Batch<Arc<Entry>>, now: Instant) -> Work {
+        for entry in &batch.entries {
+            for (id, outcome) in self.aside.taken(entry.id.generation) {
+                self.settle_aside(id, outcome);
+            }
+        }
         let metrics = &self.metrics;
         metrics.batch_records.observe(batch.size.records as f64);
         metrics.batch_tokens.observe(batch.size.tokens as f64);

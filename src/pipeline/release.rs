@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use tracing::{info, warn};
 
-use super::work::Work;
+use super::work::{Entry, Work};
 use super::{Held, Pipeline, Sink, age_seconds, now};
 use crate::admin::Partition;
 use crate::config::Share;
-use crate::domain::ledger::Progress;
+use crate::domain::ledger::{Progress, SlotId};
 use crate::domain::record::Generation;
 use crate::kafka::event::{Assigned, End, Revoke};
 use crate::provider::Embedder;
@@ -19,6 +19,7 @@ pub(super) struct Pending {
     generations: Vec<Generation>,
     pub(super) deadline: Instant,
     since: Instant,
+    leaving: bool,
     reply: SyncSender<Vec<Progress>>,
 }
 
@@ -33,27 +34,51 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         self.shares_changed();
     }
 
-    /// Drops what is not paid for; the rest has until the deadline.
+    /// Drops what is not paid for; the rest has until the deadline. Who leaves for good also tries again what failed and lies before
+    /// paid work, which could not be committed otherwise; members that only rebalance wait for one another, and it is left.
     pub(super) fn revoked(&mut self, revoke: Revoke, now: Instant) {
-        let Revoke { generations, within, reply } = revoke;
+        let Revoke { generations, within, leaving, reply } = revoke;
         // The last drain is the one that ends the line.
         self.cut_short = false;
-        self.drop_unsent(&generations);
-        self.revokes.push(Pending { generations, deadline: now + within, since: now, reply });
+        let needed = if leaving { self.needed(&generations) } else { Vec::new() };
+        self.drop_unsent(&generations, &needed);
+        self.revokes.push(Pending { generations, deadline: now + within, since: now, leaving, reply });
     }
 
     pub(super) fn lost(&mut self, generations: &[Generation]) {
         self.close(generations);
     }
 
-    fn drop_unsent(&mut self, generations: &[Generation]) {
+    /// How far each lane has paid work, which is lost on the next owner unless all before it is settled.
+    fn needed(&self, generations: &[Generation]) -> Vec<SlotId> {
+        generations.iter().filter_map(|generation| self.ledger.last_begun(*generation)).collect()
+    }
+
+    /// Whether something that waits for another attempt is needed and due before the deadline.
+    fn is_carried_on(&self, pending: &Pending) -> bool {
+        if !pending.leaving || self.suspension.is_some() {
+            return false;
+        }
+        let needed = self.needed(&pending.generations);
+        let is_needed = |work: &Work| {
+            work.search.is_some() || work.entries.iter().any(|entry| lies_before(entry, &needed))
+        };
+        self.waiting.iter().any(|work| work.due < pending.deadline && is_needed(work))
+            || self.accused.iter().any(|(work, _)| is_needed(work))
+    }
+
+    /// Drops what is not on the wire, except what lies before the slots given.
+    fn drop_unsent(&mut self, generations: &[Generation], needed: &[SlotId]) {
         let gone = |generation: Generation| generations.contains(&generation);
         let dropped = self.batcher.remove(|entry| gone(entry.id.generation));
+        for generation in generations {
+            self.aside.forget(*generation);
+        }
         let accused = std::mem::take(&mut self.accused);
         let waiting = std::mem::take(&mut self.waiting);
         let mut given_up = Vec::new();
         let mut keep = |embedder: &E, mut work: Work| {
-            if work.keep(embedder, |entry| !gone(entry.id.generation)) {
+            if work.keep(embedder, |entry| !gone(entry.id.generation) || lies_before(entry, needed)) {
                 return Some(work);
             }
             given_up.push(work);
@@ -76,7 +101,8 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         let mut index = 0;
         while index < self.revokes.len() {
             let pending = &self.revokes[index];
-            let busy = pending.generations.iter().any(|generation| self.ledger.is_busy(*generation));
+            let busy = pending.generations.iter().any(|generation| self.ledger.is_busy(*generation))
+                || self.is_carried_on(pending);
             if busy && now < pending.deadline {
                 index += 1;
                 continue;
@@ -103,7 +129,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
 
     fn close(&mut self, generations: &[Generation]) {
         // What was on the wire when a revoke came may be waiting for another attempt by now.
-        self.drop_unsent(generations);
+        self.drop_unsent(generations, &[]);
         for generation in generations {
             let closed = self.ledger.close(*generation);
             self.ends.budget.release(closed.bytes);
@@ -176,4 +202,9 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             .collect();
         self.health.set(|told| told.partitions = partitions);
     }
+}
+
+/// Whether a slot of the same lane, of those given, comes after this record.
+fn lies_before(entry: &Entry, slots: &[SlotId]) -> bool {
+    slots.iter().any(|slot| slot.generation == entry.id.generation && entry.id < *slot)
 }

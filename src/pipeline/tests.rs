@@ -5,6 +5,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 mod counters;
+mod drain;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
@@ -159,9 +160,18 @@ impl Line {
     }
 
     fn revoke(&self, generation: u64, within: Duration) -> std::sync::mpsc::Receiver<Vec<Progress>> {
+        self.let_go(generation, within, false)
+    }
+
+    fn let_go(
+        &self,
+        generation: u64,
+        within: Duration,
+        leaving: bool,
+    ) -> std::sync::mpsc::Receiver<Vec<Progress>> {
         let (reply, answer) = std::sync::mpsc::sync_channel(1);
         let generations = vec![Generation(generation)];
-        self.events.send(Event::Revoked(Revoke { generations, within, reply })).unwrap();
+        self.events.send(Event::Revoked(Revoke { generations, within, leaving, reply })).unwrap();
         answer
     }
 

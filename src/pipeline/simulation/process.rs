@@ -205,7 +205,7 @@ impl Process {
             partitions.iter().filter_map(|at| Some((*at, self.held.remove(at)?))).collect();
         let (reply, answer) = sync_channel(1);
         let generations = partitions.iter().map(|(_, held)| held.generation).collect();
-        self.tell(Event::Revoked(Revoke { generations, within, reply }));
+        self.tell(Event::Revoked(Revoke { generations, within, leaving, reply }));
         let deadline = Instant::now() + within;
         self.waiting = Some(Waiting { answer, partitions, deadline, leaving });
     }

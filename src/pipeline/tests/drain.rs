@@ -1,0 +1,81 @@
+//! What is finished before partitions are let go, and what is left.
+
+use super::*;
+use crate::provider::Attempts;
+
+fn text(value: &str) -> Content {
+    Content::Text(Text { text: value.to_owned(), tokens: 1, truncated: false, payload: None })
+}
+
+fn again() -> Verdict {
+    Verdict::Retry {
+        after: None,
+        hold_off: false,
+        attempts: Attempts::Few(1),
+        then: RejectReason::ProviderError,
+        meanwhile: SuspendReason::Unreachable,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tombstone_behind_a_text_that_was_not_sent_is_left_with_it() {
+    let line = Line::start(again(), 64);
+    line.assign(1);
+    line.receive_contents([text("one"), Content::Tombstone]);
+    let drained = line.let_go(1, LATENCY, true);
+    pass(LATENCY / 2).await;
+    assert_eq!(drained.try_recv().unwrap()[0].position, None);
+    assert_eq!(line.sent(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tombstone_follows_as_soon_as_the_text_before_it_is_sent() {
+    let line = Line::start(again(), 64);
+    line.assign(1);
+    line.receive_contents([Content::Tombstone, text("one"), Content::Tombstone, text("two")]);
+    pass(LATENCY / 1_000).await;
+    assert_eq!(line.sent(), 1, "nothing lies before the first");
+    pass(LATENCY / 2).await;
+    assert_eq!(line.sent(), 2, "the texts are on the wire");
+    pass(LATENCY).await;
+    assert_eq!(line.sent(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_tries_again_what_lies_before_paid_work() {
+    let line = Line::start(again(), 1);
+    line.assign(1);
+    line.receive_contents([text("poison"), text("fine")]);
+    pass(LATENCY + LATENCY / 10).await;
+    line.answer(0, Ok(()));
+    let drained = line.let_go(1, LATENCY * 100, true);
+    pass(LATENCY * 20).await;
+    assert_eq!((line.sent(), line.dead_letters()), (2, 1), "the poison was tried until it was judged");
+    line.answer(1, Ok(()));
+    pass(LATENCY).await;
+    assert_eq!(drained.try_recv().unwrap()[0].position.unwrap().next(), 2, "both are settled");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_rebalances_leaves_what_waits_for_another_attempt() {
+    let line = Line::start(again(), 1);
+    line.assign(1);
+    line.receive_contents([text("poison"), text("fine")]);
+    pass(LATENCY + LATENCY / 10).await;
+    line.answer(0, Ok(()));
+    let drained = line.let_go(1, LATENCY * 100, false);
+    pass(LATENCY / 100).await;
+    assert_eq!(drained.try_recv().unwrap()[0].position, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_drops_what_nothing_paid_waits_for() {
+    let line = Line::start(again(), 1);
+    line.assign(1);
+    line.receive_contents([text("fine"), text("poison")]);
+    pass(LATENCY + LATENCY / 10).await;
+    line.answer(0, Ok(()));
+    let drained = line.let_go(1, LATENCY * 100, true);
+    pass(LATENCY / 100).await;
+    assert_eq!(drained.try_recv().unwrap()[0].position.unwrap().next(), 1);
+}
