@@ -23,8 +23,10 @@ use plan::Plan;
 use process::Process;
 use world::{Shared, Weather, World, lock};
 
-/// However bad it was, so long after the last evil everything is committed.
-const SETTLED_WITHIN: Duration = Duration::from_secs(3_600);
+/// However bad it was, so long after the last evil everything is committed. One slot and a poison that needs many attempts at every step of its search take their time.
+const SETTLED_WITHIN: Duration = Duration::from_secs(4 * 3_600);
+/// The longest wait for a probe, and for its answer.
+const PROBED_WITHIN: Duration = Duration::from_secs(30);
 const MOST_RECORDS: usize = 1_200;
 
 /// What one operation does.
@@ -186,7 +188,8 @@ impl Life {
             }
             self.process.turn();
             self.check().await?;
-            if !self.process.is_busy() && lock(&self.world).is_committed() {
+            let holds_all = self.process.held.len() == partitions;
+            if holds_all && !self.process.is_busy() && lock(&self.world).is_committed() {
                 break;
             }
             if since.elapsed() > SETTLED_WITHIN {
@@ -194,7 +197,8 @@ impl Life {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        // A suspension that the last poison brought about stands until it is probed.
+        tokio::time::sleep(PROBED_WITHIN).await;
         self.at_rest()?;
         let left = Instant::now();
         self.process.leave();
