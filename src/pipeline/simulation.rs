@@ -23,9 +23,26 @@ use plan::Plan;
 use process::Process;
 use world::{Shared, Weather, World, lock};
 
-/// However bad it was, so long after the last evil everything is committed.
-const SETTLED_WITHIN: Duration = Duration::from_secs(3_600);
+/// However bad it was, so long after the last evil everything is committed. One slot and a poison that needs many attempts at every step of its search take their time.
+const SETTLED_WITHIN: Duration = Duration::from_secs(4 * 3_600);
+/// The longest wait for a probe, and for its answer.
+const PROBED_WITHIN: Duration = Duration::from_secs(30);
 const MOST_RECORDS: usize = 1_200;
+
+/// What one operation does.
+struct Drawn {
+    partition: usize,
+    rebalance: bool,
+    lost: bool,
+    /// Of the partitions that are held.
+    some: Vec<usize>,
+    restart: bool,
+    crash: bool,
+    polls: bool,
+    commits: bool,
+    assigns: bool,
+    pause: Duration,
+}
 
 struct Life {
     world: Shared,
@@ -52,6 +69,38 @@ impl Life {
     }
 
     async fn operate(&mut self) {
+        let drawn = self.draw();
+        if drawn.restart && drawn.crash {
+            self.crash().await;
+        }
+        let process = &mut self.process;
+        if !process.is_busy() {
+            let Drawn { some, partition, .. } = &drawn;
+            if drawn.restart {
+                process.leave();
+            } else if drawn.rebalance && !some.is_empty() && drawn.lost {
+                process.lose(some);
+            } else if drawn.rebalance && !some.is_empty() {
+                process.revoke(some, false);
+            } else if drawn.assigns && !process.held.contains_key(partition) {
+                process.assign(*partition);
+            }
+        }
+        if !process.is_busy() {
+            if drawn.polls {
+                process.poll();
+            }
+            if drawn.commits {
+                process.commit();
+            }
+        }
+        process.turn();
+        if !drawn.pause.is_zero() {
+            tokio::time::sleep(drawn.pause).await;
+        }
+    }
+
+    fn draw(&mut self) -> Drawn {
         let mut guard = lock(&self.world);
         let world = &mut *guard;
         let partitions = world.plan.partitions;
@@ -62,40 +111,17 @@ impl Life {
         }
         world.change_weather();
         let (rebalances, restarts) = (world.plan.rebalances, world.plan.restarts);
-        let rebalance = world.happens(rebalances);
-        let lost = world.plan.losses && world.random.bool();
-        let some: Vec<usize> = self.process.held.keys().copied().filter(|_| world.random.bool()).collect();
-        let restart = world.happens(restarts);
-        let crash = world.plan.crashes && world.random.bool();
-        let (polls, commits, assigns) = (world.random.u8(..) < 180, world.random.bool(), world.random.bool());
-        let pause = world.pause();
-        drop(guard);
-        if restart && crash {
-            self.crash().await;
-        }
-        let process = &mut self.process;
-        if !process.is_busy() {
-            if restart {
-                process.leave();
-            } else if rebalance && !some.is_empty() && lost {
-                process.lose(&some);
-            } else if rebalance && !some.is_empty() {
-                process.revoke(&some, false);
-            } else if assigns && !process.held.contains_key(&partition) {
-                process.assign(partition);
-            }
-        }
-        if !process.is_busy() {
-            if polls {
-                process.poll();
-            }
-            if commits {
-                process.commit();
-            }
-        }
-        process.turn();
-        if !pause.is_zero() {
-            tokio::time::sleep(pause).await;
+        Drawn {
+            partition,
+            rebalance: world.happens(rebalances),
+            lost: world.plan.losses && world.random.bool(),
+            some: self.process.held.keys().copied().filter(|_| world.random.bool()).collect(),
+            restart: world.happens(restarts),
+            crash: world.plan.crashes && world.random.bool(),
+            polls: world.random.u8(..) < 180,
+            commits: world.random.bool(),
+            assigns: world.random.bool(),
+            pause: world.pause(),
         }
     }
 
@@ -162,7 +188,8 @@ impl Life {
             }
             self.process.turn();
             self.check().await?;
-            if !self.process.is_busy() && lock(&self.world).is_committed() {
+            let holds_all = self.process.held.len() == partitions;
+            if holds_all && !self.process.is_busy() && lock(&self.world).is_committed() {
                 break;
             }
             if since.elapsed() > SETTLED_WITHIN {
@@ -170,7 +197,8 @@ impl Life {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        // A suspension that the last poison brought about stands until it is probed.
+        tokio::time::sleep(PROBED_WITHIN).await;
         self.at_rest()?;
         let left = Instant::now();
         self.process.leave();
@@ -255,7 +283,7 @@ impl World {
     }
 
     fn finish(&mut self) {
-        let World { laws, topic, plan, .. } = self;
+        let Self { laws, topic, plan, .. } = self;
         laws.end(topic);
         let quiet = plan.call_faults == 0.0 && plan.weather == 0.0 && !plan.all_poisons;
         if quiet && plan.config.retry.dead_letter_cap.share == 1.0 && laws.extra_calls > 8 * laws.poison {
@@ -291,8 +319,16 @@ fn from_environment(name: &str) -> Option<u64> {
 #[test]
 fn the_laws_hold_in_every_world() {
     let first = from_environment("EMBEDSTREAM_SEED");
-    let seeds = from_environment("EMBEDSTREAM_SEEDS").unwrap_or(if first.is_some() { 1 } else { 200 });
+    let seeds =
+        from_environment("EMBEDSTREAM_SEEDS").unwrap_or_else(|| if first.is_some() { 1 } else { 120 });
     let seeds = first.unwrap_or(0)..first.unwrap_or(0) + seeds;
-    let broken: Vec<String> = seeds.filter_map(|seed| live(seed).err()).take(10).collect();
-    assert!(broken.is_empty(), "\n{}", broken.join(""));
+    let mut broken = 0;
+    for seed in seeds {
+        if let Err(report) = live(seed) {
+            eprintln!("{report}");
+            broken += 1;
+            assert!(broken < 10, "ten worlds are enough to look at");
+        }
+    }
+    assert_eq!(broken, 0, "laws are broken; a line above says which, and the seed that replays it");
 }

@@ -180,6 +180,10 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
 
     /// No call succeeds for a while although some are tried: that is an outage, whatever each failure said.
     pub(super) fn watch_for_outage(&mut self, now: Instant) {
+        if self.running.is_empty() && self.waiting.is_empty() && self.accused.is_empty() {
+            // Nothing is tried: that nothing succeeds says nothing.
+            self.failing = None;
+        }
         if self.outage_deadline().is_none_or(|at| now < at) || self.suspension.is_some() {
             return;
         }

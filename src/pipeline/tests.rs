@@ -414,3 +414,15 @@ async fn a_record_is_not_found_guilty_of_what_one_did_that_left() {
     pass(LATENCY * 3).await;
     assert_eq!((line.sent(), line.dead_letters()), (1, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_line_is_no_outage_though_its_last_call_failed() {
+    let line = Line::start(once_more(), 1);
+    line.assign(1);
+    line.receive(&[(1, 0, "fine"), (1, 1, "poison")]);
+    for _ in 0..200 {
+        pass(LATENCY / 2).await;
+        assert!(line.health.readiness().ready);
+    }
+    assert_eq!(line.dead_letters(), 1);
+}

@@ -114,7 +114,7 @@ impl World {
     /// Writes and answers what is due.
     pub(super) fn deliver(&mut self, answers: &UnboundedSender<Delivery>) {
         let now = Instant::now();
-        let World { broker, laws, history, .. } = self;
+        let Self { broker, laws, history, .. } = self;
         broker.unfreed = 0;
         for queue in broker.queues.values_mut() {
             for sent in queue.iter_mut().take_while(|sent| sent.write_at <= now) {
@@ -136,7 +136,7 @@ impl World {
 
     /// The process dies: of what it had queued, any beginning of each queue still arrives.
     pub(super) fn purge(&mut self) {
-        let World { broker, laws, random, .. } = self;
+        let Self { broker, laws, random, .. } = self;
         for queue in broker.queues.values_mut() {
             let arrive = random.usize(..=queue.len());
             for sent in queue.drain(..).take(arrive) {
