@@ -375,23 +375,6 @@ async fn the_loop_sleeps_while_what_failed_once_is_on_its_way_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_that_was_cut_short_long_ago_does_not_make_the_last_one_so() {
-    let line = Line::start(clear(RejectReason::Rejected), 64);
-    line.assign(1);
-    line.assign(2);
-    line.receive(&[(1, 0, "one")]);
-    pass(LATENCY / 2).await;
-    let cut = line.revoke(1, LATENCY / 10);
-    pass(LATENCY).await;
-    assert_eq!(cut.try_recv().unwrap()[0].position, None);
-    let drained = line.revoke(2, LATENCY);
-    pass(LATENCY).await;
-    assert!(drained.try_recv().is_ok());
-    line.events.send(Event::Closed).unwrap();
-    assert_eq!(line.running.await.unwrap(), Ended::Drained);
-}
-
-#[tokio::test(start_paused = true)]
 async fn the_loop_sleeps_while_it_leaves_for_wrong_settings() {
     let why = SuspendReason::Unauthorized;
     let line = Line::start(Verdict::Suspend { why, fatal_at_start: true }, 1);

@@ -217,12 +217,17 @@ impl Laws {
         }
     }
 
-    /// What was published behind a record that was dropped unsent is published again by the next owner.
-    pub(super) fn leaves(&mut self, generation: Generation) {
+    /// What was published behind a record that was dropped is published again by the next owner: a `clean` drain leaves none.
+    pub(super) fn leaves(&mut self, generation: Generation, clean: bool) {
         let Some(lane) = self.lanes.get(&generation) else { return };
         let is_out = |slot: &Slot| matches!(slot.state, State::Published(_) | State::Acknowledged(_));
         let first = lane.slots.iter().position(|slot| slot.is_published && !is_out(slot));
-        self.repeats |= first.is_some_and(|first| lane.slots[first..].iter().any(is_out));
+        if first.is_some_and(|first| lane.slots[first..].iter().any(is_out)) {
+            if clean {
+                self.breaks(format!("a clean drain of {generation:?} leaves what the next start repeats"));
+            }
+            self.repeats = true;
+        }
     }
 
     /// At the end of the world: outcomes and order in the topics.

@@ -253,7 +253,11 @@ impl Process {
             if now < waiting.deadline {
                 world.drained(held.generation);
             }
-            world.laws.leaves(held.generation);
+            // Faults may take longer than the drain has, a topic may refuse.
+            let faults = world.plan.call_faults + world.plan.weather + world.plan.topic_faults;
+            let refusals = faults + world.plan.refused + f64::from(u8::from(world.plan.all_poisons));
+            let clean = waiting.leaving && !self.cut_short && refusals == 0.0;
+            world.laws.leaves(held.generation, clean);
             world.laws.closed(held.generation);
             let at = progress.iter().find(|lane| lane.generation == held.generation);
             if let Some(position) = at.and_then(|lane| lane.position) {
