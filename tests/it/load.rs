@@ -134,14 +134,16 @@ fn survives_joins_leaves_and_kills(broker: &Broker) {
     line.wait_committed(600, DONE);
     second.process.signal(Signal::Term);
     assert_eq!(second.process.wait(END).code(), Some(0), "{}", second.process.stderr());
+    // What a rebalance does not wait for: outputs whose partition's position is not there yet.
+    let mut may_repeat = line.ahead_of_positions();
     line.wait_committed(1_200, DONE);
-    // What may be repeated is what was received and not committed: bounded by the budget of `max_uncommitted` a partition.
     first.process.signal(Signal::Kill);
     first.process.wait(END);
+    may_repeat += line.ahead_of_positions();
     let third = line.ready_worker();
     line.wait_done(DONE, &third);
     let seen = check(&line, stream, Promise::Key);
-    println!("{seen:?}");
-    assert_eq!(seen.dead_letters, stream.poison());
-    assert!(seen.repeated <= 16 * 64, "what was in flight: {seen:?}");
+    println!("{may_repeat} were ahead of the positions; {seen:?}");
+    assert_eq!(seen.dead_letters - stream.poison(), 0, "{seen:?}");
+    assert!(seen.repeated <= may_repeat, "{may_repeat} were ahead of the positions: {seen:?}");
 }

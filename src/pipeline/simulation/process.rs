@@ -253,10 +253,11 @@ impl Process {
             if now < waiting.deadline {
                 world.drained(held.generation);
             }
-            // Faults may take longer than the drain has, a topic may refuse.
-            let faults = world.plan.call_faults + world.plan.weather + world.plan.topic_faults;
-            let refusals = faults + world.plan.refused + f64::from(u8::from(world.plan.all_poisons));
-            let clean = waiting.leaving && !self.cut_short && refusals == 0.0;
+            // What fails may be due only after the deadline; what refuses holds its partition.
+            let plan = &world.plan;
+            let faults = plan.call_faults + plan.weather + plan.topic_faults + plan.refused;
+            let calm = faults == 0.0 && (plan.poison == 0.0 || !plan.all_poisons);
+            let clean = waiting.leaving && calm && !self.cut_short && self.health.readiness().why.is_none();
             world.laws.leaves(held.generation, clean);
             world.laws.closed(held.generation);
             let at = progress.iter().find(|lane| lane.generation == held.generation);

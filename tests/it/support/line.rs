@@ -20,7 +20,8 @@ pub(crate) struct Line<'a> {
     pub(crate) dead: String,
     pub(crate) group: String,
     pub(crate) simulator: Running,
-    pub(crate) runtime: tokio::runtime::Runtime,
+    /// The provider lives in it.
+    _runtime: tokio::runtime::Runtime,
     /// YAML that comes after the settings of [`Self::settings`]; its sections must be others than `kafka` and `provider`.
     pub(crate) extra: String,
     /// `kafka.order`.
@@ -50,7 +51,7 @@ impl<'a> Line<'a> {
             dead: broker.create_topic("line-dead", 1),
             group: unique("line"),
             simulator,
-            runtime,
+            _runtime: runtime,
             extra: String::new(),
             order: "key",
         }
@@ -104,6 +105,31 @@ admin: {{listen: \"{admin}\"}}
         self.broker.committed(&self.group, &self.input).values().sum()
     }
 
+    /// Outputs and dead letters of records that are not committed: what was in flight, and is repeated if the worker dies now. (Tombstones say
+    /// not where they are from; all that could be are counted.)
+    pub(crate) fn ahead_of_positions(&self) -> usize {
+        let committed = self.broker.committed(&self.group, &self.input);
+        let outputs = self.broker.read(&self.output);
+        let letters = self.broker.read(&self.dead);
+        let inputs = self.broker.read(&self.input);
+        let is_ahead = |partition: i32, offset: i64| committed.get(&partition).is_none_or(|at| offset >= *at);
+        let vectors = outputs.iter().filter(|record| record.value.is_some()).filter(|record| {
+            let source = &record.json()["source"];
+            let partition = source["partition"].as_i64().and_then(|partition| i32::try_from(partition).ok());
+            is_ahead(partition.expect("a partition"), source["offset"].as_i64().expect("an offset"))
+        });
+        let number = |letter: &super::records::Received, name: &str| -> i64 {
+            letter.header(name).expect("it says where it is from").parse().expect("a number")
+        };
+        let dead = letters.iter().filter(|letter| {
+            let partition = i32::try_from(number(letter, "embedstream-error-partition"));
+            is_ahead(partition.expect("a partition"), number(letter, "embedstream-error-offset"))
+        });
+        let tombstones = inputs.iter().filter(|record| record.value.is_none());
+        let tombstones = tombstones.filter(|record| is_ahead(record.partition, record.offset));
+        vectors.count() + dead.count() + tombstones.count()
+    }
+
     /// Waits until the group has committed the end of every partition.
     pub(crate) fn wait_done(&self, deadline: Duration, worker: &Worker) {
         let ends = self.broker.ends(&self.input);
@@ -120,14 +146,5 @@ admin: {{listen: \"{admin}\"}}
     /// Waits until at least so many records are committed.
     pub(crate) fn wait_committed(&self, records: i64, deadline: Duration) {
         eventually(deadline, "the group commits", || (self.committed() >= records).then_some(()));
-    }
-}
-
-impl Worker {
-    /// A counter or gauge by its name and labels as `/metrics` shows them.
-    pub(crate) fn metric(&self, series: &str) -> f64 {
-        let metrics = http::get(self.admin, "/metrics").expect("the worker answers").body;
-        let value = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        value.unwrap_or_else(|| panic!("no {series} in\n{metrics}")).parse().expect("a number")
     }
 }
