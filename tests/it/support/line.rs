@@ -26,6 +26,8 @@ pub(crate) struct Line<'a> {
     pub(crate) extra: String,
     /// `kafka.order`.
     pub(crate) order: &'static str,
+    /// After how many milliseconds a dead member's partitions are given to another.
+    pub(crate) session: u32,
 }
 
 /// A worker that runs.
@@ -54,6 +56,7 @@ impl<'a> Line<'a> {
             _runtime: runtime,
             extra: String::new(),
             order: "key",
+            session: 6_000,
         }
     }
 
@@ -69,7 +72,7 @@ impl<'a> Line<'a> {
   output_topic: {}
   dead_letter_topic: {}
   order: {}
-  consumer: {{session.timeout.ms: 6000, heartbeat.interval.ms: 500}}
+  consumer: {{session.timeout.ms: {}, heartbeat.interval.ms: 500}}
 input: {{format: json, text: [/title, /body], payload: [/id]}}
 provider: {{url: \"{}\", dimensions: 64}}
 admin: {{listen: \"{admin}\"}}
@@ -80,6 +83,7 @@ admin: {{listen: \"{admin}\"}}
             self.output,
             self.dead,
             self.order,
+            self.session,
             self.simulator.url(),
             self.extra
         )
