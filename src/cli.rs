@@ -1,6 +1,6 @@
 //! The commands: `run`, `demo`, `check` and `simulate`, one file each.
 //!
-//! Results go to stdout, logs and errors to stderr. Every command ends with a code of [`exit`].
+//! Results go to stdout, logs and errors to stderr. Every command ends with a code of `exit`.
 
 mod check;
 mod demo;
@@ -28,14 +28,22 @@ Exit codes:
   75  the drain was cut short, by shutdown_deadline or a second signal
   78  the configuration is wrong
 
-`embedstream demo` needs no Kafka, key or network.";
+`embedstream demo` needs no Kafka, key or network: begin there. Then write a settings file, try it with
+`embedstream check --config FILE --connect`, and start `embedstream run --config FILE`.";
 
 const RUN_HELP: &str = "\
-The file is YAML or TOML by its extension. Each setting can also come from a variable, EMBEDSTREAM__SECTION__KEY, for example
-EMBEDSTREAM__KAFKA__BROKERS=broker:9092; variables come before the file. The provider's key comes from EMBEDSTREAM__PROVIDER__API_KEY,
-or the file that provider.api_key_file names, or OPENROUTER_API_KEY.
+The file is YAML (.yaml, .yml) or TOML (.toml). What it leaves out has its default; deploy/config.yaml shows every key. Each \
+setting can also come from a variable, EMBEDSTREAM__SECTION__KEY; variables come before the file:
 
-SIGTERM or SIGINT drains: calls that are under way are finished, published and committed. A second signal cuts that short.";
+  EMBEDSTREAM__KAFKA__BROKERS=broker:9092 embedstream run --config config.yaml
+
+The provider's key comes from EMBEDSTREAM__PROVIDER__API_KEY, or the file that provider.api_key_file names, or OPENROUTER_API_KEY.
+
+The topics must exist. The log goes to stderr: text on a terminal, JSON otherwise. Health and figures are at \
+http://127.0.0.1:9464 (admin.listen): /readyz, /livez, /status, /metrics.
+
+SIGTERM or SIGINT drains: calls that are under way are finished, published and committed, within shutdown_deadline. A second \
+signal cuts that short. The exit codes are in `embedstream --help`.";
 
 #[derive(Debug, Parser)]
 #[command(
@@ -52,7 +60,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the worker until it is told to end
+    /// Run the worker until it is told to end by SIGTERM or Ctrl-C
     #[command(after_help = RUN_HELP)]
     Run(ConfigArgs),
     /// Try it out, all on this machine: the worker, an embedded Kafka, a simulated provider

@@ -16,8 +16,11 @@ use crate::provider::{Embedder as _, SuspendReason, Verdict};
 const WORD: &str = "word";
 
 const AFTER_HELP: &str = "\
-Prints a line for each thing it looked at: ok, or FAILED and what to do. With --connect it asks the brokers for every topic (for up to 30 s
-while nobody answers) and has the provider embed one word, which costs one or two tokens. It joins no group and writes nothing.";
+Prints a line for each thing it looked at: ok, FAILED and what to do, or a note. All wrong settings are told at once. With --connect \
+it asks the brokers for every topic (for up to 30 s while nobody answers) and has the provider embed one word, which costs one or \
+two tokens. It joins no group and writes nothing.
+
+Exit code 0: all is well. 78: a setting is wrong, or the provider refuses it. 69: something cannot be reached, or a topic is missing.";
 
 /// The arguments of `check`.
 #[derive(Debug, Args)]
@@ -123,12 +126,18 @@ fn kafka(config: &Config, report: &mut Report) -> bool {
 async fn sizes(config: &Config, report: &Report) {
     let kafka_settings = &config.kafka;
     let ours = crate::kafka::largest_record(kafka_settings);
-    for topic in [&kafka_settings.output_topic, &kafka_settings.dead_letter_topic] {
+    let topics = [
+        (&kafka_settings.output_topic, "output becomes a dead letter"),
+        (&kafka_settings.dead_letter_topic, "dead letter holds its partition"),
+    ];
+    for (topic, fate) in topics {
         let limit = preflight::largest_record(config, topic).await;
         if let Some(limit) = limit.filter(|limit| *limit < ours) {
             report.note(
                 "topic",
-                format_args!("{topic} takes records of up to {limit} bytes (max.message.bytes)"),
+                format_args!(
+                    "{topic} takes records of up to {limit} bytes (max.message.bytes): a larger {fate}"
+                ),
             );
         }
     }

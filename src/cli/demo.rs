@@ -20,13 +20,13 @@ use crate::signals::{self, Shutdown};
 use crate::simulator::corpus;
 
 const AFTER_HELP: &str = "\
-It runs the worker of `embedstream run` on loopback: records go through an embedded Kafka (librdkafka's mock cluster), intake, batches and
-calls over HTTP to a simulated provider, and their vectors to an output topic, which is read and searched at the end. The records are 348
-texts written for this (tickets, notes, log lines, two dozen languages), with updates and deletes of earlier keys, blank ones, and one that
-makes the provider refuse its whole batch; --records repeats them with other keys.
+It runs the worker of `embedstream run` on loopback: records go through an embedded Kafka (librdkafka's mock cluster), intake, \
+batches and calls over HTTP to a simulated provider, and their vectors to an output topic, which is read and searched at the end. \
+The records are 348 texts written for this (tickets, notes, log lines, two dozen languages), with updates and deletes of earlier \
+keys, blank ones, and one that makes the provider refuse its whole batch; --records repeats them with other keys.
 
-Simulated vectors are lexical: hashed words and character n-grams. What is near shares words; no model was asked. With --live it is
-OpenRouter's qwen/qwen3-embedding-4b, for money: the price is printed first, and is below a tenth of a cent by default.
+Simulated vectors are lexical: hashed words and character n-grams. What is near shares words; no model was asked. With --live it \
+is OpenRouter's qwen/qwen3-embedding-4b, for money: the price is printed first, and is below a tenth of a cent by default.
 
   embedstream demo                                  as fast as it goes
   embedstream demo --rate 200 --linger              like life; look at http://127.0.0.1:9464/metrics

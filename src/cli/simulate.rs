@@ -12,10 +12,12 @@ use super::runtime;
 use crate::simulator::{Faults, MOST_DIMENSIONS, Settings, Simulator};
 
 const AFTER_HELP: &str = "\
-It answers POST /v1/embeddings as OpenRouter does, counts tokens exactly, and keeps a ledger of what it was asked at /ledger. Its vectors are
-lexical: hashed words and character n-grams, so that texts with the same words are near each other. They are no model's.
+It answers POST /v1/embeddings as OpenRouter does, counts tokens exactly, and keeps a ledger of what it was asked at /ledger. Its \
+vectors are lexical: hashed words and character n-grams, so that texts with the same words are near each other. They are no model's.
 
-A fault script is YAML or JSON, the first rule that fits a call decides:
+A worker uses it with provider.url: http://127.0.0.1:8089/v1 (or EMBEDSTREAM__PROVIDER__URL).
+
+A fault script is YAML or JSON; the first rule that fits a call decides:
   - when: {contains: \"[[poison]]\"}
     then: {status: 400}
   - when: {every: 10}
@@ -30,7 +32,7 @@ pub(super) struct Simulate {
     /// Where to listen; port 0 takes a free one, which is printed
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8089")]
     listen: SocketAddr,
-    /// How long each answer takes
+    /// How long each answer takes, such as 200ms or 2s
     #[arg(long, value_name = "DURATION", default_value = "200ms", value_parser = humantime::parse_duration)]
     latency: Duration,
     /// Calls allowed in a minute; more are answered 429 with Retry-After
@@ -45,7 +47,7 @@ pub(super) struct Simulate {
     /// What goes wrong: a fault script
     #[arg(long, value_name = "FILE")]
     faults: Option<PathBuf>,
-    /// The only key that is accepted; without it every call is
+    /// The only key that is accepted; without it every key is, and none
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
 }
