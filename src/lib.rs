@@ -34,7 +34,7 @@
 //!
 //! A revoke drops what was not sent, waits for what was (`revoke_deadline`), commits and lets go. A lost partition is dropped whole. Each
 //! assignment has its own [`Generation`](domain::record::Generation), so late work is known and thrown away. SIGTERM is the largest
-//! revoke.
+//! revoke, and also tries again what failed and lies before paid work.
 //!
 //! # The rooms, from the top; who is above may look down, never up
 //!
