@@ -1,6 +1,6 @@
 //! Kafka: the client settings in one place, what is asked before the start, and the two ends of the line.
 //!
-//! Only `source` calls the consumer and commits; only `sink` produces.
+//! Only `source` polls the consumer, and only its `committer` commits, but for the drain of a revoke; only `sink` produces.
 
 pub mod budget;
 mod commits;

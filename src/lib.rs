@@ -8,8 +8,8 @@
 //! ```text
 //!  kafka::source ──▶ input ──▶ pipeline: batcher ⇄ gate ──▶ provider::client
 //!  the poll thread:  bytes to  one loop owns all state            │ HTTP, then CPU work beside
-//!  the only caller   text and                                     ▼
-//!  of the consumer   tokens    pipeline: ledger ◀──────────── output: outcome to record
+//!  owns the          text and                                     ▼
+//!  consumer          tokens    pipeline: ledger ◀──────────── output: outcome to record
 //!       ▲                         │        │ ▲
 //!       │      positions (watch)  │        ▼ │ acknowledgements
 //!       └─────────────────────────┘     kafka::sink
