@@ -1,6 +1,7 @@
 //! Bad input of every kind, given to the real binary: settings, what is not there at the start, and records.
 
 mod settings;
+mod start;
 
 use std::time::Duration;
 
