@@ -1,5 +1,6 @@
 //! Bad input of every kind, given to the real binary: settings, what is not there at the start, and records.
 
+mod records;
 mod settings;
 mod start;
 
