@@ -2,6 +2,7 @@
 
 mod records;
 mod settings;
+mod size;
 mod start;
 
 use std::time::Duration;
