@@ -75,8 +75,12 @@ impl Admin {
     /// # Errors
     /// The address cannot be bound; the error names setting and address.
     pub async fn start(listen: SocketAddr, metrics: Arc<Metrics>, health: Arc<Health>) -> io::Result<Self> {
-        let named =
-            |error: io::Error| io::Error::new(error.kind(), format!("admin.listen {listen}: {error}"));
+        let named = |error: io::Error| {
+            io::Error::new(
+                error.kind(),
+                format!("admin.listen: {listen}: {error}; choose another address, or \"\" for none"),
+            )
+        };
         let listener = TcpListener::bind(listen).await.map_err(named)?;
         let addr = listener.local_addr().map_err(named)?;
         let task = tokio::spawn(accept(listener, router(Arc::new(Sources { metrics, health }))));

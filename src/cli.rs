@@ -120,7 +120,10 @@ fn tell(failure: &Failure) {
 
 impl ConfigArgs {
     fn load(&self) -> Result<crate::config::Config, Failure> {
-        Ok(crate::config::Config::load(self.config.as_deref(), std::env::vars_os())?)
+        let config = crate::config::Config::load(self.config.as_deref(), std::env::vars_os())?;
+        crate::kafka::refusal::check(&config.kafka)
+            .map_err(|refused| Failure::Config(refused.to_string()))?;
+        Ok(config)
     }
 
     /// How the settings are called in what is printed.

@@ -124,8 +124,10 @@ impl fmt::Debug for Decoded {
     }
 }
 
+/// Whether nothing of a text can be seen: white space, control characters, and those that Unicode gives no width.
 fn is_blank(text: &str) -> bool {
-    text.trim().is_empty()
+    let widthless = |c| matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+    text.chars().all(|c| c.is_whitespace() || c.is_control() || widthless(c))
 }
 
 /// What a record is charged to the memory budget when it is polled, in bytes: the record as it came, the text and

@@ -9,6 +9,7 @@ pub mod event;
 mod membership;
 mod message;
 pub mod preflight;
+pub mod refusal;
 pub mod sink;
 pub mod source;
 

@@ -13,6 +13,7 @@ use crate::input;
 use crate::kafka::budget::Budget;
 use crate::kafka::event::Received;
 use crate::kafka::preflight::{self, PreflightError};
+use crate::kafka::refusal::Refused;
 use crate::kafka::sink;
 use crate::kafka::source::{Intake, Source};
 use crate::metrics::{Known, Metrics};
@@ -27,8 +28,8 @@ pub enum StartError {
     #[error(transparent)]
     Preflight(#[from] PreflightError),
     /// A setting that librdkafka refuses.
-    #[error("the kafka settings are refused: {0}")]
-    Kafka(#[from] rdkafka::error::KafkaError),
+    #[error(transparent)]
+    Kafka(#[from] Refused),
     /// The question to the brokers was cut off.
     #[error("the check of brokers and topics was cut off")]
     CutOff,
@@ -99,7 +100,8 @@ pub async fn run<E: Embedder>(
     };
     info!(partitions = topics.input_partitions, brokers = topics.brokers, "brokers and topics are there");
     let budget = Arc::new(Budget::new(config.limits.max_in_flight_bytes.0));
-    let (sink, deliveries) = sink::Sink::new(&config.kafka)?;
+    let refused = |error| Refused::of(&config.kafka, &error);
+    let (sink, deliveries) = sink::Sink::new(&config.kafka).map_err(refused)?;
     let beat = {
         let health = Arc::clone(&health);
         Box::new(move || health.beat_thread())
@@ -111,7 +113,8 @@ pub async fn run<E: Embedder>(
         Arc::clone(&metrics),
         intake,
         beat,
-    )?;
+    )
+    .map_err(refused)?;
     let source = Arc::new(source);
     let leave = {
         let source = Arc::clone(&source);

@@ -241,5 +241,5 @@ async fn an_address_in_use_is_named() {
         Admin::start(served.admin.addr(), Arc::clone(&served.metrics), Arc::clone(&served.health)).await;
     let error = again.expect_err("in use");
     assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
-    assert!(error.to_string().contains(&format!("admin.listen {}", served.admin.addr())), "{error}");
+    assert!(error.to_string().contains(&format!("admin.listen: {}", served.admin.addr())), "{error}");
 }

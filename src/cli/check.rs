@@ -173,6 +173,9 @@ async fn provider(config: &Config, report: &mut Report) {
             let failure = match failure.verdict {
                 Verdict::Suspend { why, .. } => Failure::refused(why, &failure.message),
                 Verdict::Bisect { otherwise, .. } => Failure::refused(otherwise, &failure.message),
+                Verdict::Retry { meanwhile: why @ SuspendReason::WrongDimensions, .. } => {
+                    Failure::refused(why, &failure.message)
+                }
                 // It may pass by itself: the worker would wait.
                 Verdict::Retry { meanwhile, .. } => Failure::Unavailable(format!(
                     "the provider: {}; the worker would wait and try again; {}",

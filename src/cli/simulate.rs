@@ -54,11 +54,15 @@ pub(super) struct Simulate {
 
 pub(super) fn run(args: &Simulate) -> Result<(), Failure> {
     if !(1..=MOST_DIMENSIONS).contains(&args.dimensions) {
-        return Err(Failure::Usage(format!("--dimensions {}: 1 to {MOST_DIMENSIONS}", args.dimensions)));
+        return Err(Failure::Usage(format!(
+            "--dimensions {} is out of range: 1 to {MOST_DIMENSIONS}",
+            args.dimensions
+        )));
     }
     let faults = match &args.faults {
         None => Faults::none(),
-        Some(path) => Faults::load(path).map_err(|error| Failure::Config(error.to_string()))?,
+        Some(path) => Faults::load(path)
+            .map_err(|error| Failure::Config(format!("--faults {}: {error}", path.display())))?,
     };
     let settings = Settings {
         latency: args.latency,

@@ -1,7 +1,9 @@
 use clap::CommandFactory as _;
 
 use super::*;
+use crate::config::Kafka;
 use crate::kafka::preflight::PreflightError;
+use crate::kafka::refusal::Refused;
 use crate::pipeline::Ended;
 use crate::provider::SuspendReason;
 
@@ -36,7 +38,8 @@ fn a_missing_topic_is_unavailable_and_a_refused_setting_is_configuration() {
         failure.to_string(),
         "topic `documents` (`kafka.input_topics`) is unknown to the brokers; create it, or correct the setting"
     );
-    let refused = PreflightError::Settings(rdkafka::error::KafkaError::Canceled);
+    let refused =
+        PreflightError::Settings(Refused::of(&Kafka::default(), &rdkafka::error::KafkaError::Canceled));
     assert_eq!(Failure::from(refused).code(), 78);
 }
 

@@ -199,11 +199,17 @@ fn retry(checks: &mut Checks, retry: &Retry) {
 }
 
 fn log_level(checks: &mut Checks, level: &str) {
-    let parsed = tracing_subscriber::EnvFilter::try_new(level);
-    if level.trim().is_empty() || parsed.is_err() {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    // A lone word that is no level would be read as a target of which everything is logged, and nothing else: a typing error.
+    let is_level = |word: &str| LEVELS.iter().any(|level| word.trim().eq_ignore_ascii_case(level));
+    let words = level.split(',').all(|part| part.contains(['=', '[', ']']) || is_level(part));
+    if !words || tracing_subscriber::EnvFilter::try_new(level).is_err() {
         checks.problem(
             "log.level",
-            format_args!("{} is not a level; write error, warn, info, debug or trace", scalar::quoted(level)),
+            format_args!(
+                "{} is not a level; write error, warn, info, debug or trace, or directives such as info,embedstream=debug",
+                scalar::quoted(level)
+            ),
         );
     }
 }

@@ -9,8 +9,8 @@ use std::fmt::Write;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::Decoded;
 use super::pointer::{Steps, name};
+use super::{Decoded, is_blank};
 
 mod walk;
 
@@ -65,7 +65,7 @@ impl Fields {
             let Some(raw) = found.filter(|raw| raw.get() != "null") else { continue };
             is_there = true;
             let part = string(pointer, raw)?;
-            if part.trim().is_empty() {
+            if is_blank(&part) {
                 continue;
             }
             if text.is_empty() {

@@ -334,7 +334,7 @@ proptest! {
                 let payload: serde_json::Value = serde_json::from_str(&payload).unwrap();
                 prop_assert_eq!(payload["id"].as_str().unwrap(), id);
             }
-            Content::Skip(SkipReason::Blank) => prop_assert!(text.trim().is_empty()),
+            Content::Skip(SkipReason::Blank) => prop_assert!(is_blank(&text)),
             other => prop_assert!(false, "{:?}", other),
         }
     }

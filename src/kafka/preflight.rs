@@ -10,6 +10,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use thiserror::Error;
 use tokio::time::Instant;
 
+use super::refusal::Refused;
 use crate::config::{Config, Order};
 
 /// How long brokers may take to answer before the worker gives up. Kubernetes restarts it; a longer wait would only hide the cause.
@@ -23,8 +24,8 @@ const AGAIN: Duration = Duration::from_millis(200);
 #[derive(Debug, Error)]
 pub enum PreflightError {
     /// librdkafka refuses a setting: a configuration error.
-    #[error("the kafka settings are refused: {0}")]
-    Settings(#[source] KafkaError),
+    #[error(transparent)]
+    Settings(#[from] Refused),
     /// No broker answered.
     #[error(
         "no broker of `kafka.brokers: {brokers}` answered within {} s: {reason}; check the address, the network and the security settings",
@@ -166,12 +167,11 @@ impl<'a> Preflight<'a> {
     pub fn new(config: &'a Config) -> Result<Self, PreflightError> {
         let kafka = &config.kafka;
         let settings = super::client(kafka);
-        let client = settings.create_with_context(LastError::default()).map_err(PreflightError::Settings)?;
+        let refused = |error| Refused::of(kafka, &error);
+        let client = settings.create_with_context(LastError::default()).map_err(refused)?;
         // A build without an option, or a refused setting, shows only when a client is made: both ends are made once.
-        super::producer(kafka)
-            .create::<rdkafka::producer::BaseProducer>()
-            .map_err(PreflightError::Settings)?;
-        super::consumer(kafka, 1).create::<BaseConsumer>().map_err(PreflightError::Settings)?;
+        super::producer(kafka).create::<rdkafka::producer::BaseProducer>().map_err(refused)?;
+        super::consumer(kafka, 1).create::<BaseConsumer>().map_err(refused)?;
         Ok(Self { config, client, since: Instant::now() })
     }
 

@@ -49,9 +49,11 @@ fn classify(failure: &KafkaError) -> Refusal {
             | Code::Authentication
             | Code::SaslAuthenticationFailed,
         ) => Refusal::Topic(text),
+        Some(Code::MessageSizeTooLarge) => {
+            Refusal::Record(format!("{text}; the topic's max.message.bytes is less than it needs"))
+        }
         Some(
-            Code::MessageSizeTooLarge
-            | Code::InvalidMessage
+            Code::InvalidMessage
             | Code::InvalidMessageSize
             | Code::InvalidRecord
             | Code::InvalidTimestamp

@@ -309,8 +309,9 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             return;
         }
         error!(topic, partition, offset, message, "the broker refuses a dead letter: the partition is held");
-        let text =
-            format!("partition {topic}/{partition} is held: the dead letter of offset {offset} is refused");
+        let text = format!(
+            "partition {topic}/{partition} is held: the dead letter of offset {offset} is refused: {message}"
+        );
         let reason = SuspendReason::OutputRefused.as_str();
         self.health.suspend(SuspendedBy::HeldPartitions, reason, text, Some((now + HOLD).into()));
         self.ledger.hold(id.generation);

@@ -137,7 +137,9 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
                 let otherwise = accused.first().map(|(_, charge)| charge.otherwise);
                 self.waiting.extend(accused.into_iter().map(|(work, _)| work));
                 let (why, fatal) = reason(&failure, otherwise);
-                if self.suspension.is_some() {
+                if fatal && self.successes == 0 {
+                    self.suspend(why, &failure.message, fatal, now);
+                } else if self.suspension.is_some() {
                     self.probe_failed(why, &failure.message, now);
                 } else if failure.outcome == CallOutcome::RateLimited {
                     // It says nothing about anybody: the accused are tried again.
@@ -225,7 +227,8 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
 fn reason(failure: &Failure, otherwise: Option<SuspendReason>) -> (SuspendReason, bool) {
     match &failure.verdict {
         Verdict::Suspend { why, fatal_at_start } => (*why, *fatal_at_start),
-        Verdict::Retry { meanwhile, .. } => (*meanwhile, false),
+        // A harmless word's vector is too short as well: no retry makes it longer.
+        Verdict::Retry { meanwhile, .. } => (*meanwhile, *meanwhile == SuspendReason::WrongDimensions),
         // The same answer to a harmless word as to the record: a configuration error.
         Verdict::Bisect { otherwise, .. } => (*otherwise, true),
         Verdict::Shrink(_) => (otherwise.unwrap_or(SuspendReason::BadRequest), true),

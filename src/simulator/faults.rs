@@ -33,7 +33,7 @@ use super::corpus::POISON;
 
 /// A list of rules and the seed of their chances. Empty: every call is answered well.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a list of rules, or a map of `rules` and `seed`")]
 pub struct Faults {
     /// Seed of `probability`: the same seed gives the same choices for the same sequence of calls.
     pub seed: u64,
@@ -180,7 +180,7 @@ impl fmt::Display for Scalar {
 #[derive(Debug, thiserror::Error)]
 pub enum FaultsError {
     /// The file cannot be read.
-    #[error("fault script {path}: {source}")]
+    #[error("the fault script cannot be read: {source}")]
     File {
         /// The file.
         path: String,

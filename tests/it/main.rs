@@ -5,6 +5,7 @@
 
 mod support;
 
+mod bad;
 mod brokers;
 mod demo;
 mod line;

@@ -104,8 +104,12 @@ fn a_wrong_value_is_named_with_what_is_expected() {
             "admin.listen: \"9464\" is not an IP address with a port; write for example 127.0.0.1:9464 or 0.0.0.0:9464 (line 1)",
         ),
         (
+            "log: {level: wran}",
+            "log.level: \"wran\" is not a level; write error, warn, info, debug or trace, or directives such as info,embedstream=debug (line 1)",
+        ),
+        (
             "log: {level: loud=x=y}",
-            "log.level: \"loud=x=y\" is not a level; write error, warn, info, debug or trace (line 1)",
+            "log.level: \"loud=x=y\" is not a level; write error, warn, info, debug or trace, or directives such as info,embedstream=debug (line 1)",
         ),
     ] {
         assert_eq!(error(yaml, &[]), expected, "{yaml}");

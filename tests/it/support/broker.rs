@@ -163,7 +163,10 @@ impl Broker {
         for partition in self.partitions(topic) {
             wanted.add_partition(topic, partition);
         }
-        let committed = client.committed_offsets(wanted, REQUEST).expect("the group's coordinator answers");
+        // A new coordinator is found, and loads its groups, only while it is asked.
+        let committed = eventually(REQUEST, "the group's coordinator answers", || {
+            client.committed_offsets(wanted.clone(), REQUEST).ok()
+        });
         let positions = committed.elements().into_iter().filter_map(|element| match element.offset() {
             Offset::Offset(position) => Some((element.partition(), position)),
             _ => None,
