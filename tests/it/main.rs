@@ -5,7 +5,10 @@
 
 mod support;
 
+mod bounded;
 mod brokers;
 mod demo;
+mod limits;
 mod line;
 mod load;
+mod seen;
