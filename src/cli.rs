@@ -11,6 +11,7 @@ mod simulate;
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -134,9 +135,17 @@ impl ConfigArgs {
     }
 }
 
-/// A runtime for a command.
+/// Threads beside the cores for blocking work that computes nothing: questions to the broker, names to resolve.
+const WAITING_THREADS: usize = 4;
+
+/// A runtime for a command. Answers are read on as many threads as there are cores, and a few: more would not be faster, and each holds
+/// an answer's memory, and an arena of the allocator for good.
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .max_blocking_threads(cores + WAITING_THREADS)
+        .enable_all()
+        .build();
     runtime.map_err(|error| Failure::Internal(format!("no runtime: {error}")))
 }
 

@@ -1,14 +1,24 @@
 //! The producing end: idempotent, one `send` at a time by the loop, answered through a channel.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::{ClientContext, Message};
 use tokio::sync::mpsc;
 
 use crate::config::Kafka;
 use crate::domain::ledger::Publication;
 use crate::output::{Destination, Outgoing};
+
+/// How long the thread of answers waits at a time. librdkafka counts whole milliseconds, and rdkafka asks again without waiting until
+/// the rest is over: what is beyond a whole millisecond here is less than a wake-up takes, so that it never spins. (Its own
+/// `ThreadedProducer` waits 100 ms sharp, and spins for the last one of them: 1 % of a core while nothing happens.)
+const WAIT: Duration = Duration::from_micros(100_040);
 
 /// The broker's answer to one publication.
 #[derive(Debug)]
@@ -98,9 +108,39 @@ impl ProducerContext for Answers {
     }
 }
 
+/// The thread on which answers arrive.
+struct Answering {
+    ends: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Answering {
+    fn start(producer: Arc<BaseProducer<Answers>>) -> std::io::Result<Self> {
+        let ends = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&ends);
+        let thread = std::thread::Builder::new().name("answers".to_owned());
+        let thread = thread.spawn(move || {
+            while !ended.load(Ordering::Acquire) {
+                producer.poll(WAIT);
+            }
+        })?;
+        Ok(Self { ends, thread: Some(thread) })
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.ends.store(true, Ordering::Release);
+        // A panic there ended the process already.
+        self.thread.take().map(JoinHandle::join).transpose().ok();
+    }
+}
+
 /// The producer of outputs and dead letters.
 pub struct Sink {
-    producer: ThreadedProducer<Answers>,
+    /// Ends before the producer, which it shares.
+    _answering: Answering,
+    producer: Arc<BaseProducer<Answers>>,
     output_topic: String,
     dead_letter_topic: String,
 }
@@ -112,8 +152,14 @@ impl Sink {
     /// A setting that librdkafka refuses.
     pub fn new(settings: &Kafka) -> Result<(Self, mpsc::UnboundedReceiver<Delivery>), KafkaError> {
         let (deliveries, receiver) = mpsc::unbounded_channel();
-        let producer = super::producer(settings).create_with_context(Answers { deliveries })?;
+        let producer: BaseProducer<_> =
+            super::producer(settings).create_with_context(Answers { deliveries })?;
+        let producer = Arc::new(producer);
+        let answering = Answering::start(Arc::clone(&producer)).map_err(|failure| {
+            KafkaError::ClientCreation(format!("cannot start the thread of the producer: {failure}"))
+        })?;
         let sink = Self {
+            _answering: answering,
             producer,
             output_topic: settings.output_topic.clone(),
             dead_letter_topic: settings.dead_letter_topic.clone(),

@@ -6,7 +6,10 @@
 mod support;
 
 mod bad;
+mod bounded;
 mod brokers;
 mod demo;
+mod limits;
 mod line;
 mod load;
+mod seen;

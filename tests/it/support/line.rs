@@ -21,7 +21,7 @@ pub(crate) struct Line<'a> {
     pub(crate) group: String,
     pub(crate) simulator: Running,
     /// The provider lives in it.
-    _runtime: tokio::runtime::Runtime,
+    pub(crate) runtime: tokio::runtime::Runtime,
     /// YAML that comes after the settings of [`Self::settings`]; its sections must be others than `kafka` and `provider`.
     pub(crate) extra: String,
     /// `kafka.order`.
@@ -53,7 +53,7 @@ impl<'a> Line<'a> {
             dead: broker.create_topic("line-dead", 1),
             group: unique("line"),
             simulator,
-            _runtime: runtime,
+            runtime,
             extra: String::new(),
             order: "key",
             session: 6_000,
@@ -150,5 +150,14 @@ admin: {{listen: \"{admin}\"}}
     /// Waits until at least so many records are committed.
     pub(crate) fn wait_committed(&self, records: i64, deadline: Duration) {
         eventually(deadline, "the group commits", || (self.committed() >= records).then_some(()));
+    }
+}
+
+impl Worker {
+    /// A counter or gauge by its name and labels as `/metrics` shows them.
+    pub(crate) fn metric(&self, series: &str) -> f64 {
+        let metrics = http::get(self.admin, "/metrics").expect("the worker answers").body;
+        let value = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("no {series} in\n{metrics}")).parse().expect("a number")
     }
 }
