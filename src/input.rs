@@ -102,7 +102,7 @@ impl Intake {
         match self.blank {
             Blank::Skip => Content::Skip(SkipReason::Blank),
             Blank::DeadLetter => {
-                Content::Reject(RejectReason::Blank, "the text is empty or white space only".to_owned())
+                Content::Reject(RejectReason::Blank, "the text has no visible character".to_owned())
             }
         }
     }

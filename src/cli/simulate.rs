@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::exit::Failure;
 use super::runtime;
-use crate::simulator::{Faults, MOST_DIMENSIONS, Settings, Simulator};
+use crate::simulator::{Faults, FaultsError, MOST_DIMENSIONS, Settings, Simulator};
 
 const AFTER_HELP: &str = "\
 It answers POST /v1/embeddings as OpenRouter does, counts tokens exactly, and keeps a ledger of what it was asked at /ledger. Its \
@@ -61,8 +61,10 @@ pub(super) fn run(args: &Simulate) -> Result<(), Failure> {
     }
     let faults = match &args.faults {
         None => Faults::none(),
-        Some(path) => Faults::load(path)
-            .map_err(|error| Failure::Config(format!("--faults {}: {error}", path.display())))?,
+        Some(path) => Faults::load(path).map_err(|error| match error {
+            FaultsError::File { .. } => Failure::Config(error.to_string()),
+            _ => Failure::Config(format!("--faults {}: {error}", path.display())),
+        })?,
     };
     let settings = Settings {
         latency: args.latency,

@@ -163,7 +163,7 @@ pub enum Content {
 /// Why a record was skipped: the label of a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SkipReason {
-    /// The text is empty or white space only.
+    /// The text has no visible character.
     Blank,
     /// A tombstone without a key deletes nothing.
     TombstoneWithoutKey,

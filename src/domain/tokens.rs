@@ -20,6 +20,12 @@ use self::parts::{Part, Parts};
 
 /// The longest token of the vocabulary, in bytes: a text of `n` tokens is at most `n` times as long.
 const MAX_TOKEN_BYTES: usize = 128;
+/// Bytes a token that are tried first in a long text: most texts have 2 to 5.
+const LIKELY_TOKEN_BYTES: usize = 8;
+/// A text up to this long is counted at once.
+const SHORT_BYTES: usize = 64 * 1024;
+/// More tokens than a cut can change.
+const CUT_TOKENS: u32 = 1_000;
 
 /// What the model appends to every text: `<|endoftext|>`, billed like any token.
 const END_TOKENS: u32 = 1;
@@ -61,7 +67,7 @@ impl Tokenizer {
                 Part::Added(_) => 1,
                 Part::Plain(plain) => {
                     let plain = nfc(plain);
-                    if plain.len() / MAX_TOKEN_BYTES > left as usize {
+                    if plain.len() / MAX_TOKEN_BYTES > left as usize || self.is_far_beyond(&plain, left) {
                         return None;
                     }
                     self.count_plain(&plain)
@@ -69,6 +75,21 @@ impl Tokenizer {
             });
         }
         (tokens <= limit).then_some(tokens)
+    }
+
+    /// Whether a beginning of a long text alone has more tokens than are left, by a margin: what follows it changes but the few tokens
+    /// at the cut. Counting some megabytes to their end, perhaps one endless word, would keep the poll thread for seconds.
+    fn is_far_beyond(&self, normalised: &str, left: u32) -> bool {
+        let mut bytes = (left as usize).saturating_mul(LIKELY_TOKEN_BYTES).max(SHORT_BYTES);
+        // A beginning of more than half costs as much as the whole.
+        while bytes < normalised.len() / 2 {
+            let beginning = &normalised[..normalised.floor_char_boundary(bytes)];
+            if self.count_plain(beginning) > left.saturating_add(left / 8).saturating_add(CUT_TOKENS) {
+                return true;
+            }
+            bytes = bytes.saturating_mul(2);
+        }
+        false
     }
 
     fn count_plain(&self, normalised: &str) -> u32 {

@@ -180,7 +180,7 @@ impl fmt::Display for Scalar {
 #[derive(Debug, thiserror::Error)]
 pub enum FaultsError {
     /// The file cannot be read.
-    #[error("the fault script cannot be read: {source}")]
+    #[error("fault script {path}: {source}")]
     File {
         /// The file.
         path: String,

@@ -182,3 +182,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_long_text_is_counted_to_its_end_where_it_may_fit() {
+    let tokenizer = Tokenizer::qwen3();
+    for part in ["x", "= ", "字", "All work and no play. ", "abcdefghij"] {
+        let text = part.repeat(300_000 / part.len());
+        let tokens = tokenizer.count(&text);
+        assert_eq!(tokenizer.count_within(&text, tokens), Some(tokens), "{part}");
+        assert_eq!(tokenizer.count_within(&text, tokens + tokens / 2), Some(tokens), "{part}");
+        for limit in [1, 2, tokens / 100, tokens / 4, tokens / 2, tokens - 1] {
+            assert_eq!(tokenizer.count_within(&text, limit), None, "{part} within {limit} of {tokens}");
+        }
+    }
+    // The beginning is dear, the rest cheap, and all of it fits.
+    let text = format!("{}{}", "🦀字".repeat(10_000), "All work and no play. ".repeat(20_000));
+    let tokens = tokenizer.count(&text);
+    assert_eq!(tokenizer.count_within(&text, tokens), Some(tokens));
+}

@@ -1,10 +1,7 @@
 //! Cutting a text to a number of tokens.
 
 use super::parts::{Part, Parts};
-use super::{END_TOKENS, Tokenizer, nfc};
-
-/// Bytes a token that are tried first in a part without blanks: most texts have 2 to 5.
-const LIKELY_TOKEN_BYTES: usize = 8;
+use super::{END_TOKENS, LIKELY_TOKEN_BYTES, Tokenizer, nfc};
 
 impl Tokenizer {
     /// The longest beginning found of a text that has at most `limit` tokens (the end token included), and its tokens;

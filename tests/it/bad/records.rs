@@ -62,8 +62,8 @@ fn over_long_and_blank_texts_are_dead_letters_if_asked_for(broker: &Broker) {
     let long = "hunter2 ".repeat(40_000);
     let cases = vec![
         (Outgoing::new("long", long), Dead("too_long", "limit")),
-        (Outgoing::new("blank", " \t\r\n\u{3000}"), Dead("blank", "white space")),
-        (Outgoing::new("empty", ""), Dead("blank", "empty")),
+        (Outgoing::new("blank", " \t\r\n\u{3000}"), Dead("blank", "no visible")),
+        (Outgoing::new("empty", ""), Dead("blank", "no visible")),
         (Outgoing::new("tombstone", "x"), vector("x")),
         (Outgoing::tombstone("tombstone"), Tombstone),
     ];
