@@ -5,6 +5,7 @@
 //! consumer's queues, by the budget and by commands. What it knows leaves as one enum; what comes back is a `watch` of positions.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
@@ -34,6 +35,9 @@ const PARK: Duration = Duration::from_millis(20);
 const MAIN_POLLS: usize = 4;
 /// Records taken from one partition before the next one has its turn.
 const RECORDS_A_TURN: usize = 32;
+/// How long taking in records may keep a turn: after that the main queue is polled again, or the group would think that the
+/// worker is dead.
+const TURN: Duration = Duration::from_millis(100);
 /// The same client error is logged once in this time.
 const SAME_ERROR: Duration = Duration::from_secs(60);
 /// How long helper threads may hold the consumer at the end.
@@ -102,6 +106,7 @@ impl Source {
             topics: Topics::default(),
             max_uncommitted: config.limits.max_uncommitted as u64,
             logged: BTreeMap::new(),
+            first: None,
             committer,
         };
         let thread = std::thread::Builder::new().name("poll".to_owned());
@@ -131,6 +136,8 @@ struct Poll {
     topics: Topics,
     max_uncommitted: u64,
     logged: BTreeMap<String, Instant>,
+    /// The partition with which the last turn began.
+    first: Option<TopicPartition>,
     committer: Committer,
 }
 
@@ -187,20 +194,34 @@ impl Poll {
         }
         let mut failures = Vec::new();
         let mut stopped = false;
-        for (partition, lane) in &mut lanes.held {
-            for _ in 0..RECORDS_A_TURN {
-                if !shared.budget.has_room() || lane.polled - lane.settled >= self.max_uncommitted {
-                    stopped = true;
-                    break;
-                }
-                match next(lane) {
-                    None => break,
-                    Some(Err(failure)) => failures.push(failure),
-                    Some(Ok(message)) => {
-                        let received = take_in(&message, &partition.topic, &mut self.intake, &shared);
-                        drop(message);
-                        lane.polled += 1;
-                        records.push((lane.generation, received));
+        let begun = now();
+        // Each turn begins one partition further: with little room the first ones would take it all.
+        let after = self.first.take();
+        let (later, earlier) = match &after {
+            None => ((Bound::Unbounded, Bound::Unbounded), None),
+            Some(first) => {
+                let later = (Bound::Excluded(first), Bound::Unbounded);
+                (later, Some((Bound::Unbounded, Bound::Included(first))))
+            }
+        };
+        for range in std::iter::once(later).chain(earlier) {
+            for (partition, lane) in lanes.held.range_mut::<TopicPartition, _>(range) {
+                self.first.get_or_insert_with(|| partition.clone());
+                for _ in 0..RECORDS_A_TURN {
+                    let is_full = lane.polled - lane.settled >= self.max_uncommitted;
+                    if is_full || !shared.budget.has_room() || now().saturating_duration_since(begun) > TURN {
+                        stopped = true;
+                        break;
+                    }
+                    match next(lane) {
+                        None => break,
+                        Some(Err(failure)) => failures.push(failure),
+                        Some(Ok(message)) => {
+                            let received = take_in(&message, &partition.topic, &mut self.intake, &shared);
+                            drop(message);
+                            lane.polled += 1;
+                            records.push((lane.generation, received));
+                        }
                     }
                 }
             }

@@ -23,6 +23,7 @@ const IDLE: Duration = Duration::from_secs(20);
 const HOT: &str = "hot";
 
 on_each_broker! {
+    gives_every_partition_its_turn_when_memory_is_short,
     goes_on_beside_a_hot_key_and_a_slow_batch,
     uses_next_to_nothing_when_idle,
 }
@@ -41,6 +42,21 @@ fn document(n: usize, mark: &str) -> String {
 fn outgoing(n: usize) -> Outgoing {
     let key = if n % 10 < 3 { HOT.to_owned() } else { format!("key {n}") };
     Outgoing::new(key, document(n, if n == 0 { "[[slow]]" } else { "" }))
+}
+
+fn gives_every_partition_its_turn_when_memory_is_short(broker: &Broker) {
+    let settings = Settings { latency: Duration::from_millis(100), dimensions: 64, ..Settings::default() };
+    let mut line = Line::new(broker, 3, settings);
+    line.extra = "limits: {max_in_flight_bytes: 32KiB}\n".to_owned();
+    let records = (0..3_000).map(|n| {
+        let partition = i32::try_from(n % 3).expect("below three");
+        Outgoing::new(format!("key {n}"), document(n, "")).partition(partition)
+    });
+    broker.produce(&line.input, records);
+    let _worker = line.ready_worker();
+    line.wait_committed(150, DONE);
+    let committed = broker.committed(&line.group, &line.input);
+    assert!((0..3).all(|partition| committed[&partition] >= 10), "{committed:?}");
 }
 
 fn goes_on_beside_a_hot_key_and_a_slow_batch(broker: &Broker) {
