@@ -77,8 +77,8 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         work.due = now + delay;
         let most = match attempts {
             Attempts::Unlimited => {
-                // The provider answers: it is no outage.
-                self.failing = None;
+                // It says nothing about a record. If it lasts it is told as an outage.
+                self.note_failure(charge.otherwise, &charge.message);
                 self.waiting.push_back(work);
                 return;
             }

@@ -96,6 +96,12 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         if now < suspension.next || self.draining {
             return;
         }
+        if let Some(until) = self.gate.held(now).filter(|_| suspension.outage) {
+            // The provider said when to ask again.
+            suspension.next = until;
+            self.show_suspension();
+            return;
+        }
         // The next probe is set when this one has failed; this only keeps the deadline from being now.
         suspension.next = now + suspension.interval.max(Duration::from_secs(1));
         if !self.canary.in_flight {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 mod counters;
 mod drain;
+mod outage;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};

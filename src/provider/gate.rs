@@ -187,7 +187,8 @@ impl Gate {
         self.owed
     }
 
-    fn held(&self, now: Instant) -> Option<Instant> {
+    /// Until when every call waits because the provider said so; `None`: it may be asked.
+    pub fn held(&self, now: Instant) -> Option<Instant> {
         self.held_until.filter(|until| *until > now)
     }
 
