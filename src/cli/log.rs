@@ -15,7 +15,9 @@ pub(super) fn start(log: &Log) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(&log.level);
     let filter = filter.map_err(|error| Failure::Config(format!("log.level: {error}")))?;
     let terminal = io::stderr().is_terminal();
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // What cannot be logged is lost; the default would report that on stderr, and panic where stderr is what fails.
+    let lines = tracing_subscriber::fmt().log_internal_errors(false);
+    let lines = lines.with_env_filter(filter).with_writer(io::stderr);
     let started = match log.format {
         LogFormat::Auto if terminal => lines.with_ansi(true).try_init(),
         LogFormat::Text => lines.with_ansi(terminal).try_init(),

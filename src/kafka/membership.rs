@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ use tracing::{debug, error, info, warn};
 
 use super::budget::Budget;
 use super::commits::Commits;
-use super::event::{Assigned, End, Event, Revoke};
+use super::event::{Assigned, End, Event, Received, Revoke};
 use crate::config::Start;
 use crate::domain::ledger::Progress;
 use crate::domain::record::{Generation, Position, TopicPartition};
@@ -33,6 +33,9 @@ const ASK: Duration = Duration::from_secs(10);
 /// What the poll thread waits beyond the loop's own deadline before it takes the partitions for lost.
 const REPLY_MARGIN: Duration = Duration::from_secs(1);
 
+/// How often the poll thread says that it lives while it waits.
+const BEAT: Duration = Duration::from_secs(1);
+
 pub(super) type Client = BaseConsumer<Membership>;
 
 /// One partition that is held.
@@ -42,8 +45,18 @@ pub(super) struct Lane {
     pub(super) polled: u64,
     pub(super) settled: u64,
     pub(super) position: Option<Position>,
+    /// Where the first record taken from it is. It may lie before `initial`, which is asked for while records come already.
+    pub(super) began: Option<Position>,
     /// Where a partition without a committed position begins.
     pub(super) initial: Option<Position>,
+}
+
+impl Lane {
+    /// Counts a record taken from it.
+    pub(super) fn took(&mut self, received: &Received) {
+        self.polled += 1;
+        self.began.get_or_insert_with(|| Position::at(received.record.offset.0));
+    }
 }
 
 #[derive(Default)]
@@ -67,6 +80,15 @@ pub(super) struct Shared {
     pub(super) revoke_deadline: Duration,
     pub(super) shutdown_deadline: Duration,
     pub(super) helpers: Mutex<Vec<JoinHandle<()>>>,
+    /// Tells that the poll thread lives.
+    pub(super) beat: Box<dyn Fn() + Send + Sync>,
+}
+
+/// A lane that is no longer polled.
+struct Closed {
+    generation: Generation,
+    partition: TopicPartition,
+    began: Option<Position>,
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -182,7 +204,8 @@ impl Membership {
             lanes.generations += 1;
             let generation = Generation(lanes.generations);
             opened.push(Assigned { generation, partition: partition.clone() });
-            let lane = Lane { generation, queue, polled: 0, settled: 0, position: None, initial: None };
+            let lane =
+                Lane { generation, queue, polled: 0, settled: 0, position: None, began: None, initial: None };
             lanes.held.insert(partition, lane);
         }
         opened
@@ -191,14 +214,16 @@ impl Membership {
     fn revoked(&self, consumer: &Client, list: &TopicPartitionList) {
         let lost = consumer.assignment_lost();
         let closed = self.close(list);
-        let generations: Vec<Generation> = closed.iter().map(|(generation, _)| *generation).collect();
+        let generations: Vec<Generation> = closed.iter().map(|lane| lane.generation).collect();
         self.shared.count(if lost { "lost" } else { "revoked" });
         if lost {
             warn!(partitions = closed.len(), "partitions lost: another member may have them already");
+            self.forget(&closed);
             self.shared.tell(Event::Lost(generations));
         } else if !generations.is_empty() {
             info!(partitions = closed.len(), "partitions revoked");
             self.give_up(&closed, generations);
+            self.forget(&closed);
         }
         let result = match consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => consumer.incremental_unassign(list),
@@ -209,36 +234,57 @@ impl Membership {
         }
     }
 
+    fn forget(&self, closed: &[Closed]) {
+        let mut commits = lock(&self.shared.commits);
+        for lane in closed {
+            commits.forget(lane.generation);
+        }
+    }
+
+    /// Waits on the poll thread, which is alive meanwhile.
+    fn wait<T>(&self, answer: &Receiver<T>, within: Duration) -> Option<T> {
+        let since = now();
+        loop {
+            (self.shared.beat)();
+            let left = within.saturating_sub(now().saturating_duration_since(since));
+            match answer.recv_timeout(left.min(BEAT)) {
+                Ok(answer) => return Some(answer),
+                Err(RecvTimeoutError::Timeout) if !left.is_zero() => {}
+                Err(_) => return None,
+            }
+        }
+    }
+
     /// Stops polling the partitions of a revoke.
-    fn close(&self, list: &TopicPartitionList) -> Vec<(Generation, TopicPartition)> {
+    fn close(&self, list: &TopicPartitionList) -> Vec<Closed> {
         let mut lanes = lock(&self.shared.lanes);
         let mut closed = Vec::new();
         for element in list.elements() {
             let partition = TopicPartition { topic: element.topic().into(), partition: element.partition() };
             if let Some(lane) = lanes.held.remove(&partition) {
-                closed.push((lane.generation, partition));
+                closed.push(Closed { generation: lane.generation, partition, began: lane.began });
             }
         }
         closed
     }
 
     /// Waits until the loop has finished what is worth it, then commits. No answer in time means lost: nothing is committed.
-    fn give_up(&self, closed: &[(Generation, TopicPartition)], generations: Vec<Generation>) {
+    fn give_up(&self, closed: &[Closed], generations: Vec<Generation>) {
         let shared = &self.shared;
         let leaving = shared.draining.load(Ordering::Acquire);
         let within = if leaving { shared.shutdown_deadline } else { shared.revoke_deadline };
         let (reply, answer) = sync_channel(1);
         shared.tell(Event::Revoked(Revoke { generations, within, leaving, reply }));
-        let Some(progress) = wait(&answer, within + REPLY_MARGIN) else {
+        let Some(progress) = self.wait(&answer, within + REPLY_MARGIN) else {
             warn!("the drain of revoked partitions did not end in time; they count as lost");
             return;
         };
         let mut positions = TopicPartitionList::new();
         {
-            let mut commits = lock(&shared.commits);
-            for (generation, partition) in closed {
+            let commits = lock(&shared.commits);
+            for Closed { generation, partition, began } in closed {
                 let position = progress.iter().find(|lane| lane.generation == *generation);
-                let position = position.and_then(|lane| lane.position);
+                let position = position.and_then(|lane| lane.position).or(*began);
                 if let Some(position) = position.filter(|at| commits.committed(*generation) != Some(*at)) {
                     let next = KafkaOffset::Offset(position.next());
                     if let Err(failure) =
@@ -247,7 +293,6 @@ impl Membership {
                         error!(error = %failure, %partition, "cannot commit a position");
                     }
                 }
-                commits.forget(*generation);
             }
         }
         if positions.count() > 0 {
@@ -270,7 +315,7 @@ impl Membership {
         let group = self.shared.group.as_str();
         let counted =
             |outcome| self.shared.metrics.kafka_commits_total.with_label_values(&[group, outcome]).inc();
-        let result = wait(&result, REVOKE_COMMIT);
+        let result = self.wait(&result, REVOKE_COMMIT);
         self.shared.stage("commit", since);
         match result {
             Some(Ok(())) => counted("ok"),
@@ -349,10 +394,6 @@ fn positions(client: &Client, opened: &[Assigned], start: Start) -> Vec<(Generat
 
 pub(super) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
-}
-
-fn wait<T>(answer: &Receiver<T>, within: Duration) -> Option<T> {
-    answer.recv_timeout(within).ok()
 }
 
 /// What the loop knows of each lane, taken up by the poll thread.

@@ -66,7 +66,7 @@ impl Source {
         budget: Arc<Budget>,
         metrics: Arc<Metrics>,
         intake: Intake,
-        beat: Box<dyn Fn() + Send>,
+        beat: Box<dyn Fn() + Send + Sync>,
     ) -> Result<Started, KafkaError> {
         let (events, receiver) = mpsc::unbounded_channel();
         let (progress, progress_seen) = watch::channel(Vec::new());
@@ -83,6 +83,7 @@ impl Source {
             revoke_deadline: config.kafka.revoke_deadline,
             shutdown_deadline: config.shutdown_deadline,
             helpers: Mutex::new(Vec::new()),
+            beat,
         });
         let membership = Membership { shared: Arc::clone(&shared) };
         let mut consumer: Client =
@@ -102,7 +103,6 @@ impl Source {
             shared: Arc::clone(&shared),
             progress: progress_seen,
             intake,
-            beat,
             topics: Topics::default(),
             max_uncommitted: config.limits.max_uncommitted as u64,
             logged: BTreeMap::new(),
@@ -132,7 +132,6 @@ struct Poll {
     shared: Arc<Shared>,
     progress: watch::Receiver<Vec<Progress>>,
     intake: Intake,
-    beat: Box<dyn Fn() + Send>,
     topics: Topics,
     max_uncommitted: u64,
     logged: BTreeMap<String, Instant>,
@@ -145,7 +144,7 @@ impl Poll {
     fn run(mut self) {
         let mut left: Option<Instant> = None;
         loop {
-            (self.beat)();
+            (self.shared.beat)();
             if self.shared.draining.load(Ordering::Acquire) && left.is_none() {
                 self.consumer.unsubscribe();
                 left = Some(now());
@@ -219,7 +218,7 @@ impl Poll {
                         Some(Ok(message)) => {
                             let received = take_in(&message, &partition.topic, &mut self.intake, &shared);
                             drop(message);
-                            lane.polled += 1;
+                            lane.took(&received);
                             records.push((lane.generation, received));
                         }
                     }
@@ -240,8 +239,8 @@ impl Poll {
         let shared = Arc::clone(&self.shared);
         let mut lanes = lock(&shared.lanes);
         let Some(lane) = lanes.held.get_mut(&partition) else { return };
-        lane.polled += 1;
         let received = take_in(message, &partition.topic, &mut self.intake, &shared);
+        lane.took(&received);
         records.push((lane.generation, received));
     }
 
@@ -249,10 +248,9 @@ impl Poll {
         let at = now();
         let lanes = lock(&self.shared.lanes);
         let mut commits = lock(&self.shared.commits);
-        let held = lanes
-            .held
-            .values()
-            .filter_map(|lane| lane.position.or(lane.initial).map(|position| (lane.generation, position)));
+        let held = lanes.held.values().filter_map(|lane| {
+            lane.position.or(lane.began).or(lane.initial).map(|position| (lane.generation, position))
+        });
         let due = commits.due(held, at);
         if due.is_empty() {
             return;
@@ -294,7 +292,7 @@ impl Poll {
 
     /// Lets the consumer go. Every queue holds it, and so may a helper thread.
     fn close(self) {
-        let Self { consumer, shared, beat, committer, .. } = self;
+        let Self { consumer, shared, committer, .. } = self;
         lock(&shared.helpers).push(committer.end());
         let held = std::mem::take(&mut lock(&shared.lanes).held);
         if !held.is_empty() {
@@ -305,7 +303,7 @@ impl Poll {
         while lock(&shared.helpers).iter().any(|helper| !helper.is_finished())
             && now().saturating_duration_since(since) < HELPERS
         {
-            beat();
+            (shared.beat)();
             std::thread::park_timeout(PARK);
         }
         drop(consumer);

@@ -224,7 +224,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
                     metrics.vectors_invalid_total.with_label_values(&[model, reason]).inc();
                 }
                 self.health.failed(outcome);
-                debug!(outcome, status = failure.status, message = failure.message, "a call failed");
+                debug!(outcome, status = failure.status, why = failure.message, "a call failed");
             }
         }
     }

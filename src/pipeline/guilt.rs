@@ -125,7 +125,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
                 self.batcher.shrink(None, None, Some(told.unwrap_or(bytes / 2)));
             }
         }
-        info!(limits = ?self.batcher.limits(), message, "the provider takes smaller batches only");
+        info!(limits = ?self.batcher.limits(), why = message, "the provider takes smaller batches only");
         for part in work.entries.chunks(most) {
             let part = Work::new(&*self.embedder, part.to_vec(), work.attempts, None, self.successes, now);
             self.waiting.push_back(part);
@@ -202,7 +202,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             partition = record.partition,
             offset = record.offset.0,
             reason = charge.reason.as_str(),
-            message = charge.message,
+            why = charge.message,
             "dead letter"
         );
         let outcome = Outcome::dead_letter(record, charge.reason, &charge.message, attempts);

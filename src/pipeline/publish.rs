@@ -238,7 +238,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             // The last answer is here before its room is free, and no other will come to wake the loop.
             Refusal::Full => self.rest_shortly(now),
             Refusal::Again(message) => {
-                debug!(message, "a delivery failed, trying again");
+                debug!(why = message, "a delivery failed, trying again");
                 self.rest_shortly(now);
             }
             Refusal::Topic(message) => self.topic_refused(id, &message, now),
@@ -271,7 +271,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         };
         let topic = self.ends.sink.topic(destination);
         if known.is_none_or(|(topic, _)| topic != destination) {
-            error!(topic, message, "the topic refuses what is published; trying again");
+            error!(topic, why = message, "the topic refuses what is published; trying again");
         }
         let message = format!("topic `{topic}` refuses what is published: {message}");
         let reason = SuspendReason::OutputRefused.as_str();
@@ -304,11 +304,17 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         let record = Arc::clone(&outcome.record);
         let (topic, partition, offset) = (&*record.topic, record.partition, record.offset.0);
         if !matches!(outcome.kind, Kind::DeadLetter(_)) {
-            warn!(topic, partition, offset, message, "the broker refuses the output: a dead letter");
+            warn!(topic, partition, offset, why = message, "the broker refuses the output: a dead letter");
             *outcome = Outcome::dead_letter(&record, RejectReason::OutputRefused, message, 0);
             return;
         }
-        error!(topic, partition, offset, message, "the broker refuses a dead letter: the partition is held");
+        error!(
+            topic,
+            partition,
+            offset,
+            why = message,
+            "the broker refuses a dead letter: the partition is held"
+        );
         let text = format!(
             "partition {topic}/{partition} is held: the dead letter of offset {offset} is refused: {message}"
         );

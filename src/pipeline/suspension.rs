@@ -65,14 +65,14 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             since: now,
             outage: false,
         };
-        error!(reason = why.as_str(), message, "suspended: nothing is sent until a probe succeeds");
+        error!(reason = why.as_str(), why = message, "suspended: nothing is sent until a probe succeeds");
         self.metrics.suspended.with_label_values(&[why.as_str()]).set(1);
         self.suspension = Some(suspension);
         self.show_suspension();
     }
 
     fn misconfigured(&mut self, why: SuspendReason, message: &str) {
-        error!(reason = why.as_str(), message, "the provider refuses the settings; the worker stops");
+        error!(reason = why.as_str(), why = message, "the provider refuses the settings; the worker stops");
         self.draining = true;
         self.stopping = Some(Ended::Misconfigured(why, message.to_owned()));
         (self.ends.leave)();
@@ -177,7 +177,9 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         let seconds = now.saturating_duration_since(suspension.since).as_secs_f64();
         info!(reason = suspension.why.as_str(), seconds, "the probe succeeded, going on");
         self.health.resume(SuspendedBy::Provider);
-        self.dead_letter_rate.reset();
+        if suspension.why != SuspendReason::DeadLetterRate {
+            self.dead_letter_rate.reset();
+        }
         self.failing = None;
         // Whatever was in back-off failed for the outage's sake.
         for work in &mut self.waiting {
