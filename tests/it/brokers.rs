@@ -109,15 +109,14 @@ fn shell(script: &str, environment: &[(&str, &str)]) -> Process {
 
 #[test]
 fn a_process_is_signalled_and_heard() {
-    let script = "trap 'echo term >&2; kill $!; exit 3' TERM; trap 'echo int' INT; \
+    // Not SIGINT: a shell cannot trap what was ignored when it started, as in the background of another.
+    let script = "trap 'echo term >&2; kill $!; exit 3' TERM; \
                   echo $GREETING; while :; do sleep 60 & wait; kill $!; done";
     let mut process = shell(script, &[("GREETING", "hello")]);
     eventually(SOON, "the greeting", || (process.stdout() == "hello\n").then_some(()));
     assert!(process.ended().is_none());
     assert!(process.peak_resident_bytes() > 100_000);
     assert!(process.cpu_time() < SOON);
-    process.signal(Signal::Int);
-    eventually(SOON, "the interrupt", || (process.stdout() == "hello\nint\n").then_some(()));
     process.signal(Signal::Stop);
     process.signal(Signal::Continue);
     process.signal(Signal::Term);

@@ -28,3 +28,16 @@ async fn a_rate_limit_that_lasts_is_told_and_its_hint_is_obeyed() {
     assert_eq!((calls(&line), line.reason()), (1, None), "a harmless word succeeds: it goes on");
     assert_eq!(line.dead_letters(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_of_bad_records_is_not_dead_lettered_whole() {
+    let line = Line::start(clear(RejectReason::Rejected), 1);
+    line.assign(1);
+    let records: Vec<_> = (0..200).map(|offset| (1, offset, "poison")).collect();
+    line.receive(&records);
+    pass(Duration::from_secs(55)).await;
+    let letters = line.dead_letters();
+    assert!((10..=20).contains(&letters), "{letters} in less than the cap's window");
+    pass(Duration::from_secs(600)).await;
+    assert!(line.dead_letters() > letters, "it goes on, at that rate");
+}

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use embedstream::simulator::{Settings, Simulator};
@@ -190,4 +191,19 @@ fn simulate_says_what_is_wrong_with_a_script_and_with_an_address() {
     let taken = taken.local_addr().expect("it is bound").to_string();
     let mut process = Process::start(&["simulate", "--listen", &taken], &[]);
     says(&ended(&mut process, 69, SOON), &["--listen", &taken, "in use"]);
+}
+
+#[test]
+fn a_log_that_cannot_be_written_ends_nothing() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("loopback has a port");
+    let address = taken.local_addr().expect("it is bound");
+    let directory = TempDir::new().expect("there is room");
+    let file = directory.path().join("config.yaml");
+    let yaml = format!("provider: {{url: \"http://127.0.0.1:9/v1\"}}\nadmin: {{listen: \"{address}\"}}\n");
+    fs::write(&file, yaml).expect("there is room");
+    let full = fs::File::options().write(true).open("/dev/full").expect("Linux has it");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_embedstream"));
+    let status = command.arg("run").arg("--config").arg(&file).stdout(Stdio::null()).stderr(full).status();
+    // The address is in use: that is what ends it, not its log.
+    assert_eq!(status.expect("it starts").code(), Some(69));
 }
