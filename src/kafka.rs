@@ -6,6 +6,7 @@ pub mod budget;
 mod commits;
 mod committer;
 pub mod event;
+mod marks;
 mod membership;
 mod message;
 pub mod preflight;

@@ -37,6 +37,10 @@ impl Commits {
         self.in_flight = Some((now, positions));
     }
 
+    pub(super) fn is_in_flight(&self) -> bool {
+        self.in_flight.is_some()
+    }
+
     /// The answer to the commit in flight; returns when that was started.
     pub(super) fn answered(&mut self, ok: bool) -> Option<Instant> {
         let (since, positions) = self.in_flight.take()?;
@@ -78,6 +82,7 @@ mod tests {
         assert_eq!(commits.answered(true), None, "one answer a commit");
         assert_eq!(commits.committed(Generation(1)), Some(Position::at(5)));
         assert!(commits.due(held(5), at(2)).is_empty(), "nothing changed");
+        assert!(!commits.is_in_flight());
         let due = commits.due(held(6), at(3));
         commits.started(due, at(3));
         commits.answered(false);

@@ -20,7 +20,8 @@ use tracing::{debug, error, info, warn};
 
 use super::budget::Budget;
 use super::commits::Commits;
-use super::event::{Assigned, End, Event, Received, Revoke};
+use super::event::{Assigned, End, Event, Revoke};
+use super::marks::Marks;
 use crate::config::Start;
 use crate::domain::ledger::Progress;
 use crate::domain::record::{Generation, Position, TopicPartition};
@@ -32,7 +33,8 @@ const REVOKE_COMMIT: Duration = Duration::from_secs(3);
 const ASK: Duration = Duration::from_secs(10);
 /// What the poll thread waits beyond the loop's own deadline before it takes the partitions for lost.
 const REPLY_MARGIN: Duration = Duration::from_secs(1);
-
+/// How often the poll thread looks whether the commit in flight is answered.
+const LOOK: Duration = Duration::from_millis(5);
 /// How often the poll thread says that it lives while it waits.
 const BEAT: Duration = Duration::from_secs(1);
 
@@ -42,21 +44,7 @@ pub(super) type Client = BaseConsumer<Membership>;
 pub(super) struct Lane {
     pub(super) generation: Generation,
     pub(super) queue: PartitionQueue<Membership>,
-    pub(super) polled: u64,
-    pub(super) settled: u64,
-    pub(super) position: Option<Position>,
-    /// Where the first record taken from it is. It may lie before `initial`, which is asked for while records come already.
-    pub(super) began: Option<Position>,
-    /// Where a partition without a committed position begins.
-    pub(super) initial: Option<Position>,
-}
-
-impl Lane {
-    /// Counts a record taken from it.
-    pub(super) fn took(&mut self, received: &Received) {
-        self.polled += 1;
-        self.began.get_or_insert_with(|| Position::at(received.record.offset.0));
-    }
+    pub(super) marks: Marks,
 }
 
 #[derive(Default)]
@@ -88,7 +76,7 @@ pub(super) struct Shared {
 struct Closed {
     generation: Generation,
     partition: TopicPartition,
-    began: Option<Position>,
+    marks: Marks,
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -204,8 +192,7 @@ impl Membership {
             lanes.generations += 1;
             let generation = Generation(lanes.generations);
             opened.push(Assigned { generation, partition: partition.clone() });
-            let lane =
-                Lane { generation, queue, polled: 0, settled: 0, position: None, began: None, initial: None };
+            let lane = Lane { generation, queue, marks: Marks::default() };
             lanes.held.insert(partition, lane);
         }
         opened
@@ -262,7 +249,7 @@ impl Membership {
         for element in list.elements() {
             let partition = TopicPartition { topic: element.topic().into(), partition: element.partition() };
             if let Some(lane) = lanes.held.remove(&partition) {
-                closed.push(Closed { generation: lane.generation, partition, began: lane.began });
+                closed.push(Closed { generation: lane.generation, partition, marks: lane.marks });
             }
         }
         closed
@@ -282,10 +269,14 @@ impl Membership {
         let mut positions = TopicPartitionList::new();
         {
             let commits = lock(&shared.commits);
-            for Closed { generation, partition, began } in closed {
-                let position = progress.iter().find(|lane| lane.generation == *generation);
-                let position = position.and_then(|lane| lane.position).or(*began);
-                if let Some(position) = position.filter(|at| commits.committed(*generation) != Some(*at)) {
+            for Closed { generation, partition, marks } in closed {
+                let mut marks = *marks;
+                if let Some(settled) = progress.iter().find(|lane| lane.generation == *generation) {
+                    marks.settled(settled);
+                }
+                if let Some(position) =
+                    marks.committable().filter(|at| commits.committed(*generation) != Some(*at))
+                {
                     let next = KafkaOffset::Offset(position.next());
                     if let Err(failure) =
                         positions.add_partition_offset(&partition.topic, partition.partition, next)
@@ -300,11 +291,22 @@ impl Membership {
         }
     }
 
+    /// Waits for the answer to the commit in flight: one that came later than the revoke's would move positions back.
+    fn settle_commit(&self, since: Instant) {
+        while lock(&self.shared.commits).is_in_flight()
+            && now().saturating_duration_since(since) < REVOKE_COMMIT
+        {
+            (self.shared.beat)();
+            std::thread::park_timeout(LOOK);
+        }
+    }
+
     /// Commits synchronously, on a thread of its own: the call knows no deadline.
     fn commit_now(&self, positions: TopicPartitionList) {
         let Some(client) = self.shared.consumer.get().and_then(Weak::upgrade) else { return };
         let (done, result) = sync_channel(1);
         let since = now();
+        self.settle_commit(since);
         let committing = std::thread::spawn(move || {
             let committed = client.commit(&positions, CommitMode::Sync);
             drop((positions, client));
@@ -315,7 +317,8 @@ impl Membership {
         let group = self.shared.group.as_str();
         let counted =
             |outcome| self.shared.metrics.kafka_commits_total.with_label_values(&[group, outcome]).inc();
-        let result = self.wait(&result, REVOKE_COMMIT);
+        let left = REVOKE_COMMIT.saturating_sub(now().saturating_duration_since(since));
+        let result = self.wait(&result, left);
         self.shared.stage("commit", since);
         match result {
             Some(Ok(())) => counted("ok"),
@@ -349,7 +352,7 @@ impl Membership {
                 }
                 let mut lanes = lock(&shared.lanes);
                 if let Some(lane) = lanes.held.values_mut().find(|lane| lane.generation == generation) {
-                    lane.initial = Some(position);
+                    lane.marks.begins(position);
                 }
             }
             drop(client);
@@ -400,8 +403,7 @@ pub(super) fn now() -> Instant {
 pub(super) fn take_up(lanes: &mut Lanes, progress: &[Progress]) {
     for lane in lanes.held.values_mut() {
         if let Ok(index) = progress.binary_search_by_key(&lane.generation, |lane| lane.generation) {
-            lane.settled = progress[index].settled;
-            lane.position = progress[index].position;
+            lane.marks.settled(&progress[index]);
         }
     }
 }

@@ -207,7 +207,7 @@ impl Poll {
             for (partition, lane) in lanes.held.range_mut::<TopicPartition, _>(range) {
                 self.first.get_or_insert_with(|| partition.clone());
                 for _ in 0..RECORDS_A_TURN {
-                    let is_full = lane.polled - lane.settled >= self.max_uncommitted;
+                    let is_full = lane.marks.uncommitted() >= self.max_uncommitted;
                     if is_full || !shared.budget.has_room() || now().saturating_duration_since(begun) > TURN {
                         stopped = true;
                         break;
@@ -218,7 +218,7 @@ impl Poll {
                         Some(Ok(message)) => {
                             let received = take_in(&message, &partition.topic, &mut self.intake, &shared);
                             drop(message);
-                            lane.took(&received);
+                            lane.marks.took(received.record.offset);
                             records.push((lane.generation, received));
                         }
                     }
@@ -240,7 +240,7 @@ impl Poll {
         let mut lanes = lock(&shared.lanes);
         let Some(lane) = lanes.held.get_mut(&partition) else { return };
         let received = take_in(message, &partition.topic, &mut self.intake, &shared);
-        lane.took(&received);
+        lane.marks.took(received.record.offset);
         records.push((lane.generation, received));
     }
 
@@ -248,9 +248,8 @@ impl Poll {
         let at = now();
         let lanes = lock(&self.shared.lanes);
         let mut commits = lock(&self.shared.commits);
-        let held = lanes.held.values().filter_map(|lane| {
-            lane.position.or(lane.began).or(lane.initial).map(|position| (lane.generation, position))
-        });
+        let held = lanes.held.values();
+        let held = held.filter_map(|lane| Some((lane.generation, lane.marks.committable()?)));
         let due = commits.due(held, at);
         if due.is_empty() {
             return;

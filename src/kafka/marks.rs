@@ -1,0 +1,69 @@
+//! How far one held partition is: what was taken, what is settled, where it may be committed.
+
+use crate::domain::ledger::Progress;
+use crate::domain::record::{Offset, Position};
+
+/// Counts and positions of one assignment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Marks {
+    polled: u64,
+    settled: u64,
+    position: Option<Position>,
+    /// Where the first record taken is. It may lie before `initial`, which is asked for while records come already.
+    began: Option<Position>,
+    /// Where a partition without a committed position begins, as the broker says.
+    initial: Option<Position>,
+}
+
+impl Marks {
+    /// Counts a record taken.
+    pub(super) fn took(&mut self, offset: Offset) {
+        self.polled += 1;
+        self.began.get_or_insert_with(|| Position::at(offset.0));
+    }
+
+    /// Takes up what the loop knows.
+    pub(super) fn settled(&mut self, progress: &Progress) {
+        self.settled = progress.settled;
+        self.position = progress.position;
+    }
+
+    /// Takes up where the partition begins for this group.
+    pub(super) fn begins(&mut self, initial: Position) {
+        self.initial = Some(initial);
+    }
+
+    /// Records taken and not settled.
+    pub(super) fn uncommitted(&self) -> u64 {
+        self.polled - self.settled
+    }
+
+    /// What may be committed: never past a record that was taken and is not settled.
+    pub(super) fn committable(&self) -> Option<Position> {
+        self.position.or(self.began).or(self.initial)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::record::Generation;
+
+    #[test]
+    fn no_position_lies_past_a_record_that_was_taken() {
+        let mut marks = Marks::default();
+        assert_eq!(marks.committable(), None);
+        marks.begins(Position::at(90));
+        assert_eq!(marks.committable(), Some(Position::at(90)), "an idle partition has its lag");
+        // With `start: latest` the end is asked for while the first records come already.
+        marks.took(Offset(70));
+        marks.took(Offset(71));
+        assert_eq!(marks.committable(), Some(Position::at(70)));
+        assert_eq!(marks.uncommitted(), 2);
+        let settled = |count, position| Progress { generation: Generation(1), position, settled: count };
+        marks.settled(&settled(0, None));
+        assert_eq!(marks.committable(), Some(Position::at(70)));
+        marks.settled(&settled(1, Some(Position::at(71))));
+        assert_eq!((marks.committable(), marks.uncommitted()), (Some(Position::at(71)), 1));
+    }
+}
