@@ -15,21 +15,9 @@ use support::broker::Broker;
 use support::laws::{self, Promise};
 use support::line::Line;
 use support::process::Signal;
-use support::stream::Stream;
+use support::stream::{FAILS_ONE_IN_TEN, REFUSES_POISON, Stream};
 use tokio::time::Instant;
 
-const POISON: &str = r#"
-- when: {contains: "[[poison]]"}
-  then: {status: 400, body: {code: 20015, message: "The parameter is invalid. Please check again.", data: null}}
-"#;
-const OTHERS: &str = r"
-- when: {probability: 0.034}
-  then: {status: 429, retry_after: 1}
-- when: {probability: 0.034}
-  then: {status: 500}
-- when: {probability: 0.034}
-  then: {reset: true}
-";
 const DONE: Duration = Duration::from_secs(300);
 const END: Duration = Duration::from_secs(40);
 
@@ -50,7 +38,8 @@ fn main() {
         std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
     };
     let records = number("RECORDS", 20_000);
-    let script = if number("FAULTS", 1) == 1 { format!("{POISON}{OTHERS}") } else { POISON.to_owned() };
+    let others = if number("FAULTS", 1) == 1 { FAILS_ONE_IN_TEN } else { "" };
+    let script = format!("rules:{REFUSES_POISON}{others}");
     let mut runs: Vec<Vec<Run>> = vec![Vec::new(), Vec::new(), Vec::new()];
     for round in 0..number("ROUNDS", 3) {
         for (kind, poison_every) in [0, 10_000, 1_000].into_iter().enumerate() {

@@ -8,7 +8,7 @@ use crate::support::broker::Broker;
 use crate::support::laws::{self, Promise, Seen};
 use crate::support::line::Line;
 use crate::support::process::Signal;
-use crate::support::stream::Stream;
+use crate::support::stream::{FAILS_ONE_IN_TEN, REFUSES_POISON, Stream};
 use crate::support::{eventually, on_each_broker};
 
 const DONE: Duration = Duration::from_secs(120);
@@ -22,19 +22,13 @@ on_each_broker! {
     survives_joins_leaves_and_kills,
 }
 
-/// A poison fails its whole batch and says nothing of it; one call in ten fails otherwise.
-const FAULTS: &str = r#"
-seed: 11
-rules:
-  - when: {contains: "[[poison]]"}
-    then: {status: 400, body: {code: 20015, message: "The parameter is invalid. Please check again.", data: null}}
-  - when: {probability: 0.034}
-    then: {status: 429, retry_after: 1}
-  - when: {probability: 0.034}
-    then: {status: 500}
-  - when: {probability: 0.034}
-    then: {reset: true}
-"#;
+/// Poison is refused, and one call in ten fails otherwise.
+fn faults() -> String {
+    format!(
+        "seed: 11
+rules:{REFUSES_POISON}{FAILS_ONE_IN_TEN}"
+    )
+}
 
 fn settings(latency: u64, faults: &str) -> Settings {
     Settings {
@@ -63,7 +57,7 @@ fn check(line: &Line<'_>, stream: Stream, promise: Promise) -> Seen {
 }
 
 fn gives_every_record_one_outcome_while_calls_fail(broker: &Broker) {
-    let line = Line::new(broker, 3, settings(200, FAULTS));
+    let line = Line::new(broker, 3, settings(200, &faults()));
     let stream = stream(broker, 1_000);
     broker.produce(&line.input, stream.outgoing());
     let mut worker = line.ready_worker();
@@ -81,7 +75,7 @@ fn gives_every_record_one_outcome_while_calls_fail(broker: &Broker) {
 }
 
 fn keeps_the_order_of_partitions(broker: &Broker) {
-    let mut line = Line::new(broker, 3, settings(50, FAULTS));
+    let mut line = Line::new(broker, 3, settings(50, &faults()));
     line.order = "partition";
     let stream = Stream { records: 2_000, ..stream(broker, 500) };
     broker.produce(&line.input, stream.outgoing());
@@ -92,7 +86,7 @@ fn keeps_the_order_of_partitions(broker: &Broker) {
 }
 
 fn needs_no_order(broker: &Broker) {
-    let mut line = Line::new(broker, 3, settings(50, FAULTS));
+    let mut line = Line::new(broker, 3, settings(50, &faults()));
     line.order = "none";
     let stream = Stream { records: 2_000, ..stream(broker, 500) };
     broker.produce(&line.input, stream.outgoing());
@@ -130,7 +124,7 @@ fn stays_up_while_the_broker_is_killed_and_restarted() {
         Ok(own) => own,
         Err(skip) => return skip.report("load::stays_up_while_the_broker_is_killed_and_restarted"),
     };
-    let mut line = Line::new(&broker, 3, settings(200, FAULTS));
+    let mut line = Line::new(&broker, 3, settings(200, &faults()));
     // As by default: the broker is away for a shorter time than that.
     line.session = 30_000;
     let stream = stream(&broker, 1_000);
@@ -156,7 +150,7 @@ fn stays_up_while_the_broker_is_killed_and_restarted() {
 fn survives_joins_leaves_and_kills(broker: &Broker) {
     // The mock cluster holds little: it has to last.
     let latency = if matches!(broker, Broker::Mock(_)) { 1_500 } else { 200 };
-    let line = Line::new(broker, 3, settings(latency, FAULTS));
+    let line = Line::new(broker, 3, settings(latency, &faults()));
     let stream = stream(broker, 1_000);
     broker.produce(&line.input, stream.outgoing());
     let mut first = line.ready_worker();

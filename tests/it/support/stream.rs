@@ -5,6 +5,21 @@ use super::records::Outgoing;
 /// The mark of a text that makes the provider refuse its whole batch.
 pub(crate) const POISON: &str = "[[poison]]";
 
+/// A fault script's rules: a poison fails its whole batch, in a way that tells nothing of it.
+pub(crate) const REFUSES_POISON: &str = r#"
+  - when: {contains: "[[poison]]"}
+    then: {status: 400, body: {code: 20015, message: "The parameter is invalid. Please check again.", data: null}}
+"#;
+/// One call in ten fails for another reason. These rules come after those of poison.
+pub(crate) const FAILS_ONE_IN_TEN: &str = r"
+  - when: {probability: 0.034}
+    then: {status: 429, retry_after: 1}
+  - when: {probability: 0.034}
+    then: {status: 500}
+  - when: {probability: 0.034}
+    then: {reset: true}
+";
+
 const WORDS: [&str; 40] = [
     "ledger", "window", "payment", "invoice", "river", "stone", "signal", "shipping", "customer", "refund",
     "battery", "screen", "printer", "network", "latency", "offset", "garden", "harvest", "winter", "summer",
