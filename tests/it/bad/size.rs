@@ -9,16 +9,18 @@ use crate::support::broker::Broker;
 use crate::support::line::Line;
 use crate::support::process::Signal;
 use crate::support::records::Outgoing;
-use crate::support::{eventually, http, on_each_broker};
+use crate::support::{eventually, http, on_a_real_broker, on_each_broker};
 
 const DONE: Duration = Duration::from_secs(120);
 const LARGE: usize = 5_000_000;
+
+// The mock cluster takes whatever comes.
+on_a_real_broker! { a_dead_letter_that_is_refused_holds_its_partition_only }
 
 on_each_broker! {
     a_long_text_of_5_mb_is_cut,
     an_unreadable_record_of_5_mb_is_a_dead_letter_as_it_was,
     an_output_that_its_topic_refuses_is_a_dead_letter,
-    a_dead_letter_that_is_refused_holds_its_partition_only,
 }
 
 fn line(broker: &Broker) -> Line<'_> {
@@ -108,10 +110,6 @@ fn noise() -> Vec<u8> {
 
 /// A dead letter that its topic refuses holds its partition, which is said; nothing is lost, and the others go on.
 fn a_dead_letter_that_is_refused_holds_its_partition_only(broker: &Broker) {
-    if let Broker::Mock(_) = broker {
-        // It takes whatever comes.
-        return;
-    }
     let mut line = line(broker);
     line.input = broker.create_topic_with("held-in", 2, &[("max.message.bytes", "10485760")]);
     line.dead = broker.create_topic_with("held-dead", 1, &[("max.message.bytes", "1000000")]);

@@ -13,13 +13,15 @@ use crate::support::broker::Broker;
 use crate::support::line::{Line, Worker};
 use crate::support::process::{Process, Signal};
 use crate::support::records::Outgoing;
-use crate::support::{eventually, http, on_each_broker, unique};
+use crate::support::{eventually, http, on_a_real_broker, on_each_broker, unique};
 
 /// The promise for what the brokers do not give.
 const MINUTE: Duration = Duration::from_secs(60);
 
+// The mock cluster creates every topic that somebody asks for.
+on_a_real_broker! { a_missing_topic_is_named_with_its_setting }
+
 on_each_broker! {
-    a_missing_topic_is_named_with_its_setting,
     a_wrong_key_ends_the_worker_with_advice,
     dimensions_that_the_model_does_not_give_are_named,
     a_provider_that_is_not_there_is_waited_for,
@@ -39,10 +41,6 @@ fn connect(yaml: &str, environment: &[(&str, &str)]) -> (Process, TempDir) {
 }
 
 fn a_missing_topic_is_named_with_its_setting(broker: &Broker) {
-    if let Broker::Mock(_) = broker {
-        // It creates every topic that somebody asks for.
-        return;
-    }
     let line = Line::new(broker, 1, small());
     for (key, topic) in [
         ("kafka.input_topics", &line.input),

@@ -49,8 +49,7 @@ pub(crate) fn unique(label: &str) -> String {
     format!("{label}-{:016x}", fastrand::u64(..))
 }
 
-/// Makes two tests of each function `fn name(broker: &Broker)`: `name::mock` and `name::real`. The second says `skipped`
-/// where no real broker can be had, and fails there with `EMBEDSTREAM_REQUIRE_ALL=1`.
+/// Makes two tests of each function `fn name(broker: &Broker)`: `name::mock` and `name::real`.
 macro_rules! on_each_broker {
     ($($test:ident),+ $(,)?) => {$(
         mod $test {
@@ -59,14 +58,32 @@ macro_rules! on_each_broker {
                 super::$test(&$crate::support::broker::Broker::mock());
             }
 
-            #[test]
-            fn real() {
-                match $crate::support::broker::Broker::real() {
-                    Ok(broker) => super::$test(&broker),
-                    Err(skip) => skip.report(concat!(module_path!(), "::real")),
-                }
-            }
+            $crate::support::real!($test);
         }
     )+};
 }
 pub(crate) use on_each_broker;
+
+/// Makes one test, `name::real`, of each function: for what the mock cluster cannot do.
+macro_rules! on_a_real_broker {
+    ($($test:ident),+ $(,)?) => {$(
+        mod $test {
+            $crate::support::real!($test);
+        }
+    )+};
+}
+pub(crate) use on_a_real_broker;
+
+/// The test on a real broker. It says `skipped` where none can be had, and fails there with `EMBEDSTREAM_REQUIRE_ALL=1`.
+macro_rules! real {
+    ($test:ident) => {
+        #[test]
+        fn real() {
+            match $crate::support::broker::Broker::real() {
+                Ok(broker) => super::$test(&broker),
+                Err(skip) => skip.report(concat!(module_path!(), "::real")),
+            }
+        }
+    };
+}
+pub(crate) use real;
