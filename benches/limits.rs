@@ -2,25 +2,18 @@
 //! enforced by a bucket of max(one second, two batches), over 60 s after the first 10 s. `cargo bench --bench limits`; ends with an error when
 //! less than 97 % of the limit that binds is used, or a 429 is seen.
 
-#[path = "../tests/it"]
-mod it {
-    #[expect(
-        dead_code,
-        unused_macros,
-        unused_imports,
-        reason = "the tests' support; a bench needs a part of it"
-    )]
-    pub(crate) mod support;
-}
+#[expect(dead_code, unused_imports, unused_macros, reason = "the tests use more of it")]
+#[path = "../tests/it/support/mod.rs"]
+mod support;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use embedstream::simulator::{Ledger, Settings};
-use it::support::broker::Broker;
-use it::support::line::Line;
-use it::support::records::Outgoing;
-use it::support::within;
+use support::broker::Broker;
+use support::line::Line;
+use support::records::Outgoing;
+use support::within;
 use tokio::time::Instant;
 
 const TOKENS: u64 = 600_000;
