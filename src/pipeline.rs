@@ -39,6 +39,7 @@ use crate::provider::gate::{Gate, Ready};
 use crate::provider::{Embedder, SuspendReason};
 use aside::Aside;
 use calls::{Called, Running};
+use guilt::Accused;
 use publish::{Outcome, Publishing};
 use suspension::{Canary, Suspension};
 use work::{Entry, Work};
@@ -107,8 +108,8 @@ pub struct Pipeline<E, S> {
     running: BTreeMap<u64, Running>,
     /// Work that waits for its next attempt, in the order it was put here.
     waiting: VecDeque<Work>,
-    /// Work that waits for the canary's word.
-    accused: Vec<(Work, guilt::Charge)>,
+    /// In the order of their errors.
+    accused: Vec<Accused>,
     canary: Canary,
     suspension: Option<Suspension>,
     publishing: Publishing,
@@ -225,6 +226,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         self.probe(now);
         // Calls first: what waited for its texts to be sent is published in the same turn.
         self.start_calls(now);
+        self.ask_for_the_accused(now);
         self.publish(now);
         self.finish_revokes(now);
         if std::mem::take(&mut self.moved) {
@@ -302,6 +304,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         let mut deadline = Earliest(None);
         deadline.note(self.revokes.iter().map(|revoke| revoke.deadline).min());
         deadline.note(self.publishing.paused_until(now));
+        deadline.note(self.canary_due(now));
         if self.draining {
             // Nothing is sent any more, nor probed.
             return deadline.0;

@@ -177,9 +177,10 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             }
             Called::Finished(id, result) => {
                 let Some(running) = self.running.remove(&id) else { return };
-                self.count_call(&running, &result);
+                self.count_call(id, &running, &result);
                 match (running.work, result) {
-                    (None, result) => self.canary_answered(result.map(|_| ()), now()),
+                    (None, Ok(_)) => self.canary_succeeded(now()),
+                    (None, Err(failure)) => self.canary_failed(failure, now()),
                     (Some(work), Ok(answered)) => self.embedded(work, answered),
                     (Some(work), Err(failure)) => self.failed(work, failure, running.successes),
                 }
@@ -187,7 +188,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         }
     }
 
-    fn count_call(&mut self, running: &Running, result: &Result<Answered, Failure>) {
+    fn count_call(&mut self, id: u64, running: &Running, result: &Result<Answered, Failure>) {
         let metrics = &self.metrics;
         let model = metrics.model();
         let outcome = result.as_ref().map_or_else(|failure| failure.outcome, |_| CallOutcome::Ok).as_str();
@@ -213,7 +214,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
                 if running.work.is_some() {
                     self.gate.settle(running.estimate, answered.tokens);
                 }
-                self.call_succeeded(now());
+                self.call_succeeded(id, now());
             }
             Err(failure) => {
                 // The answer may have been paid for all the same.

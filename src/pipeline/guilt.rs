@@ -16,9 +16,20 @@ use crate::provider::{Attempts, CallOutcome, Cap, Embedder, Failure, SuspendReas
 #[derive(Clone, Debug)]
 pub(super) struct Charge {
     pub(super) reason: RejectReason,
+    /// Whether the error can only be a record's. If not, a success elsewhere has to prove that the provider works.
+    pub(super) clear: bool,
     /// What the worker says if the canary fails as well.
     pub(super) otherwise: SuspendReason,
     pub(super) message: String,
+}
+
+/// Work with an unclear error. It waits for the success of a call that was sent after the error came: an older one may be from
+/// before an outage that refuses everything.
+pub(super) struct Accused {
+    pub(super) work: Work,
+    pub(super) charge: Charge,
+    /// The last call that was sent before.
+    pub(super) after: u64,
 }
 
 impl<E: Embedder, S: Sink> Pipeline<E, S> {
@@ -33,19 +44,23 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             self.go_on_without(work, now);
             return;
         }
-        let proven = self.successes > before || self.canary.vouches(now);
+        if !self.accused.is_empty() && work.search.is_none() && failure.outcome != CallOutcome::RateLimited {
+            // A search is expected to fail; where others do as well it may be an outage.
+            self.ask_canary(now);
+        }
         match failure.verdict {
             Verdict::Retry { after, hold_off, attempts, then, meanwhile } => {
-                let charge = Charge { reason: then, otherwise: meanwhile, message: failure.message };
+                let (clear, message) = (false, failure.message);
+                let charge = Charge { reason: then, clear, otherwise: meanwhile, message };
                 self.again(work, failure.outcome, attempts, (after, hold_off), charge, now);
             }
             Verdict::Shrink(cap) => self.shrink(work, cap, &failure.message, now),
             Verdict::Bisect { reason, clear, otherwise } => {
-                let charge = Charge { reason, otherwise, message: failure.message };
-                if clear || proven {
+                let charge = Charge { reason, clear, otherwise, message: failure.message };
+                if clear || work.is_lone() || work.search.is_some() || self.successes > before {
                     self.convict(work, &charge, now);
                 } else {
-                    self.accused.push((work, charge));
+                    self.accuse(work, charge);
                     self.ask_canary(now);
                 }
             }
@@ -104,7 +119,8 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         let records = work.entries.len();
         if work.is_lone() || work.search.is_some() {
             let reason = RejectReason::TooLarge;
-            let charge = Charge { reason, otherwise: SuspendReason::BadRequest, message: message.to_owned() };
+            let (otherwise, message) = (SuspendReason::BadRequest, message.to_owned());
+            let charge = Charge { reason, clear: false, otherwise, message };
             self.convict(work, &charge, now);
             return;
         }
@@ -132,8 +148,36 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         }
     }
 
-    /// A call's records are found guilty: one is a dead letter, of many the bad ones are looked for.
-    pub(super) fn convict(&mut self, mut work: Work, charge: &Charge, now: Instant) {
+    fn accuse(&mut self, work: Work, charge: Charge) {
+        self.accused.push(Accused { work, charge, after: self.ids });
+    }
+
+    /// Whether the last accused waits for the canary: no call is on the wire that was sent after its error came, or a drain waits.
+    pub(super) fn needs_the_canary(&self) -> bool {
+        let Some(last) = self.accused.last() else { return false };
+        let is_newer = |call: &u64| *call > last.after;
+        !self.running.keys().any(is_newer) || self.draining || !self.revokes.is_empty()
+    }
+
+    /// A call succeeded: whoever was accused before it was sent is guilty.
+    pub(super) fn proven(&mut self, call: u64, now: Instant) {
+        for accused in self.accused.extract_if(.., |accused| accused.after < call).collect::<Vec<_>>() {
+            let Accused { mut work, charge, .. } = accused;
+            match work.entries.pop() {
+                Some(entry) if work.entries.is_empty() && work.sent <= 1 => {
+                    self.reject(entry, &charge, work.attempts, now);
+                }
+                last => {
+                    work.entries.extend(last);
+                    self.convict(work, &charge, now);
+                }
+            }
+        }
+    }
+
+    /// A call's records are bad, or the error is nobody's: one is a dead letter once that is proven, of many the bad ones are looked
+    /// for.
+    fn convict(&mut self, mut work: Work, charge: &Charge, now: Instant) {
         if work.entries.len() < work.sent {
             // The bad one may be among those that left meanwhile.
             self.waiting.push_back(work);
@@ -164,7 +208,13 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             match search.next_step() {
                 Step::Done => return,
                 Step::Bad(entry) => match charge {
-                    Some(charge) => self.reject(entry, charge, attempts, now),
+                    Some(charge) if charge.clear => self.reject(entry, charge, attempts, now),
+                    // The rest of the search goes on meanwhile, and may prove it.
+                    Some(charge) => {
+                        let work =
+                            Work::new(&*self.embedder, vec![entry], attempts, None, self.successes, now);
+                        self.accuse(work, charge.clone());
+                    }
                     // Only a failed call makes a lone record bad, and a failed call brings its charge.
                     None => self.once_more(entry, attempts, now),
                 },

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use tracing::{info, warn};
 
+use super::guilt::Accused;
 use super::work::{Entry, Work};
 use super::{Held, Pipeline, Sink, age_seconds, now};
 use crate::admin::Partition;
@@ -64,7 +65,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             work.search.is_some() || work.entries.iter().any(|entry| lies_before(entry, &needed))
         };
         self.waiting.iter().any(|work| work.due < pending.deadline && is_needed(work))
-            || self.accused.iter().any(|(work, _)| is_needed(work))
+            || self.accused.iter().any(|accused| is_needed(&accused.work))
     }
 
     /// Drops what is not on the wire, except what lies before the slots given.
@@ -86,8 +87,12 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         };
         let embedder = &*self.embedder;
         self.waiting = waiting.into_iter().filter_map(|work| keep(embedder, work)).collect();
-        self.accused =
-            accused.into_iter().filter_map(|(work, charge)| Some((keep(embedder, work)?, charge))).collect();
+        self.accused = accused
+            .into_iter()
+            .filter_map(|Accused { work, charge, after }| {
+                Some(Accused { work: keep(embedder, work)?, charge, after })
+            })
+            .collect();
         for work in given_up {
             self.go_on_without(work, now());
         }

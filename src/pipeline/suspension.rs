@@ -5,12 +5,10 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info};
 
+use super::guilt::Accused;
 use super::{Ended, Pipeline, Sink, now};
 use crate::admin::SuspendedBy;
-use crate::provider::{CallOutcome, Embedder, Failure, SuspendReason, Verdict};
-
-/// How long the canary's word holds.
-const WORD_HOLDS: Duration = Duration::from_secs(30);
+use crate::provider::{Attempts, CallOutcome, Embedder, Failure, SuspendReason, Verdict};
 
 /// Nothing is sent until a probe succeeds.
 pub(super) struct Suspension {
@@ -33,15 +31,9 @@ impl Suspension {
 #[derive(Debug, Default)]
 pub(super) struct Canary {
     in_flight: bool,
-    succeeded: Option<Instant>,
     asked: Option<Instant>,
-}
-
-impl Canary {
-    /// Whether it has succeeded lately.
-    pub(super) fn vouches(&self, now: Instant) -> bool {
-        self.succeeded.is_some_and(|at| now.saturating_duration_since(at) < WORD_HOLDS)
-    }
+    /// Not for the accused's sake before this: it failed by chance.
+    not_before: Option<Instant>,
 }
 
 impl<E: Embedder, S: Sink> Pipeline<E, S> {
@@ -127,34 +119,55 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         }
     }
 
-    pub(super) fn canary_answered(&mut self, result: Result<(), Failure>, now: Instant) {
-        self.canary.in_flight = false;
-        match result {
-            Ok(()) => {
-                self.canary.succeeded = Some(now);
-                self.resume(now);
-                for (work, charge) in std::mem::take(&mut self.accused) {
-                    self.convict(work, &charge, now);
-                }
-            }
-            Err(failure) => {
-                let accused = std::mem::take(&mut self.accused);
-                // The configuration is at fault: nobody is guilty, and what the canary's own failure says is the reason.
-                let otherwise = accused.first().map(|(_, charge)| charge.otherwise);
-                self.waiting.extend(accused.into_iter().map(|(work, _)| work));
-                let (why, fatal) = reason(&failure, otherwise);
-                if fatal && self.successes == 0 {
-                    self.suspend(why, &failure.message, fatal, now);
-                } else if self.suspension.is_some() {
-                    self.probe_failed(why, &failure.message, now);
-                } else if failure.outcome == CallOutcome::RateLimited {
-                    // It says nothing about anybody: the accused are tried again.
-                    self.gate.hold_off(now + self.backoff.delay(1, None, 1.0));
-                } else if otherwise.is_some() || matches!(failure.verdict, Verdict::Suspend { .. }) {
-                    self.suspend(why, &failure.message, fatal, now);
-                }
-            }
+    /// Asks for the accused's sake, where nothing else may prove them guilty.
+    pub(super) fn ask_for_the_accused(&mut self, now: Instant) {
+        if self.canary_due(now).is_some_and(|due| due <= now) {
+            self.ask_canary(now);
         }
+    }
+
+    /// When the canary is to be asked for the accused's sake.
+    pub(super) fn canary_due(&self, now: Instant) -> Option<Instant> {
+        if self.suspension.is_some() || self.canary.in_flight || !self.needs_the_canary() {
+            return None;
+        }
+        Some(self.gate.held(now).max(self.canary.not_before).unwrap_or(now))
+    }
+
+    pub(super) fn canary_succeeded(&mut self, now: Instant) {
+        self.canary.in_flight = false;
+        self.resume(now);
+    }
+
+    /// Whoever is accused is tried again: a harmless word fares no better.
+    pub(super) fn canary_failed(&mut self, failure: Failure, now: Instant) {
+        self.canary.in_flight = false;
+        let accused = std::mem::take(&mut self.accused);
+        let otherwise = accused.first().map(|accused| accused.charge.otherwise);
+        let by_chance = matches!(
+            failure.verdict,
+            Verdict::Retry { attempts: Attempts::Unlimited | Attempts::Configured, .. }
+        );
+        let (why, fatal) = reason(&failure, otherwise);
+        let mut due = now;
+        if fatal && self.successes == 0 {
+            self.suspend(why, &failure.message, fatal, now);
+        } else if self.suspension.is_some() {
+            self.probe_failed(why, &failure.message, now);
+        } else if by_chance {
+            self.note_failure(why, &failure.message);
+            due += self.backoff.delay(1, hint(&failure), 1.0);
+            self.canary.not_before = Some(due);
+            if failure.outcome == CallOutcome::RateLimited {
+                self.gate.hold_off(due);
+            }
+        } else if otherwise.is_some() || matches!(failure.verdict, Verdict::Suspend { .. }) {
+            self.suspend(why, &failure.message, fatal, now);
+        }
+        self.waiting.extend(accused.into_iter().map(|Accused { mut work, .. }| {
+            work.due = due;
+            work
+        }));
     }
 
     fn probe_failed(&mut self, why: SuspendReason, message: &str, now: Instant) {
@@ -212,8 +225,9 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
     }
 
     /// A call succeeded that was already on the wire: an outage is over.
-    pub(super) fn call_succeeded(&mut self, now: Instant) {
+    pub(super) fn call_succeeded(&mut self, id: u64, now: Instant) {
         self.successes += 1;
+        self.proven(id, now);
         self.failing = (!self.running.is_empty()).then_some((now, None));
         if self.suspension.as_ref().is_some_and(|suspension| suspension.outage) {
             self.resume(now);
@@ -229,6 +243,13 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
     pub(super) fn note_failure(&mut self, why: SuspendReason, message: &str) {
         let since = self.failing.as_ref().map_or_else(now, |(since, _)| *since);
         self.failing = Some((since, Some((why, message.to_owned()))));
+    }
+}
+
+fn hint(failure: &Failure) -> Option<Duration> {
+    match failure.verdict {
+        Verdict::Retry { after, .. } => after,
+        _ => None,
     }
 }
 

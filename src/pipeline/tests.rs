@@ -1,5 +1,6 @@
 //! The loop with its ends held by a test, under paused time.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
@@ -51,6 +52,8 @@ impl Sink for Recorder {
 struct Provider {
     verdict: Verdict,
     calls: Mutex<Vec<String>>,
+    /// Whether everything fails.
+    refuses_all: AtomicBool,
 }
 
 impl Embedder for Provider {
@@ -65,7 +68,8 @@ impl Embedder for Provider {
     }
 
     fn read(&self, answer: &Answer, count: usize) -> Result<Embeddings, Failure> {
-        if String::from_utf8_lossy(&answer.body).split(',').any(|text| text == "poison") {
+        let is_poisoned = String::from_utf8_lossy(&answer.body).split(',').any(|text| text == "poison");
+        if is_poisoned || self.refuses_all.load(Ordering::Relaxed) {
             return Err(Failure {
                 verdict: self.verdict.clone(),
                 outcome: CallOutcome::InvalidResponse,
@@ -107,7 +111,7 @@ impl Line {
             budget: Arc::clone(&budget),
             leave: Box::new(|| ()),
         };
-        let provider = Arc::new(Provider { verdict, calls: Mutex::default() });
+        let provider = Arc::new(Provider { verdict, calls: Mutex::default(), refuses_all: false.into() });
         let metrics = Arc::new(Metrics::new("group", "model"));
         let health = Arc::new(Health::new());
         let (told, shown) = (Arc::clone(&health), Arc::clone(&metrics));

@@ -41,3 +41,41 @@ async fn a_topic_of_bad_records_is_not_dead_lettered_whole() {
     pass(Duration::from_secs(600)).await;
     assert!(line.dead_letters() > letters, "it goes on, at that rate");
 }
+
+fn unclear() -> Verdict {
+    Verdict::Bisect { reason: RejectReason::Rejected, clear: false, otherwise: SuspendReason::BadRequest }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_word_from_before_an_outage_makes_a_record_bad() {
+    let line = Line::start(unclear(), 1);
+    line.assign(1);
+    line.receive(&[(1, 0, "poison")]);
+    pass(LATENCY * 3).await;
+    assert_eq!((line.calls_with("ping"), line.dead_letters()), (1, 1), "a harmless word got through");
+    line.receive(&[(1, 1, "fine"), (1, 2, "fine too")]);
+    pass(LATENCY / 2).await;
+    line.receive(&[(1, 3, "good")]);
+    pass(LATENCY * 6 / 10).await;
+    line.provider.refuses_all.store(true, Ordering::Relaxed);
+    pass(LATENCY * 10).await;
+    assert_eq!((line.dead_letters(), line.reason()), (1, Some("bad_request")));
+    line.provider.refuses_all.store(false, Ordering::Relaxed);
+    pass(Duration::from_secs(120)).await;
+    assert_eq!((line.dead_letters(), line.reason()), (1, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_bad_records_cost_one_canary_at_most_and_the_rest_of_their_search_is_proof() {
+    for (one, other) in [(0, 1), (0, 63), (5, 40), (31, 32), (62, 63)] {
+        let line = Line::start(unclear(), 64);
+        line.assign(1);
+        let text = |offset| if offset == one || offset == other { "poison" } else { "fine" };
+        let records: Vec<_> = (0..64).map(|offset| (1, offset, text(offset))).collect();
+        line.receive(&records);
+        pass(LATENCY * 40).await;
+        let calls = line.provider.calls.lock().unwrap().len();
+        assert!(calls <= 18, "{one} and {other}: {calls} calls");
+        assert_eq!((line.sent(), line.dead_letters()), (64, 2));
+    }
+}
