@@ -10,6 +10,7 @@ use super::work::{Entry, Work};
 use super::{Held, Pipeline, Sink, age_seconds, now};
 use crate::admin::Partition;
 use crate::config::Share;
+use crate::domain::bisect::Search;
 use crate::domain::ledger::{Progress, SlotId};
 use crate::domain::record::Generation;
 use crate::kafka::event::{Assigned, End, Revoke};
@@ -62,10 +63,13 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         }
         let needed = self.needed(&pending.generations);
         let is_needed = |work: &Work| {
-            work.search.is_some() || work.entries.iter().any(|entry| lies_before(entry, &needed))
+            let searched = work.search.iter().flat_map(Search::waiting);
+            work.entries.iter().chain(searched).any(|entry| lies_before(entry, &needed))
         };
         self.waiting.iter().any(|work| work.due < pending.deadline && is_needed(work))
             || self.accused.iter().any(|accused| is_needed(&accused.work))
+            // What is on the wire may be of others, and what is to be tried next of these.
+            || self.running.values().filter_map(|running| running.work.as_ref()).any(is_needed)
     }
 
     /// Drops what is not on the wire, except what lies before the slots given.

@@ -96,3 +96,25 @@ async fn a_drain_that_was_cut_short_long_ago_does_not_make_the_last_one_so() {
     line.events.send(Event::Closed).unwrap();
     assert_eq!(line.running.await.unwrap(), Ended::Drained);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_waits_for_its_part_of_a_search_that_tries_anothers_record() {
+    let line = Line::start(clear(RejectReason::Rejected), 2);
+    line.assign(1);
+    line.assign(2);
+    line.receive(&[(1, 0, "poison"), (2, 0, "fine")]);
+    pass(LATENCY / 2).await;
+    line.receive(&[(2, 1, "later"), (2, 2, "more")]);
+    pass(LATENCY * 11 / 10).await;
+    assert_eq!(line.sent(), 2, "paid for, behind what is being looked through");
+    line.answer(0, Ok(()));
+    line.answer(1, Ok(()));
+    line.lose(1);
+    let drained = line.let_go(2, LATENCY * 10, true);
+    pass(LATENCY).await;
+    assert!(drained.try_recv().is_err(), "it would leave two records to be repeated");
+    pass(LATENCY).await;
+    line.accept(2).await;
+    let position = drained.try_recv().unwrap()[0].position;
+    assert_eq!(position.map(|at| at.next()), Some(3));
+}
