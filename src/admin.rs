@@ -28,7 +28,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
 use crate::metrics::Metrics;
-pub use status::{Health, Liveness, Partition, Readiness, Snapshot, SuspendedBy, Why};
+pub use status::{Health, Kafka, Liveness, Partition, Readiness, Snapshot, SuspendedBy, Why};
 
 /// Connections served at once.
 const CONNECTIONS: usize = 32;

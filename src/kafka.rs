@@ -5,19 +5,22 @@
 pub mod budget;
 mod commits;
 mod committer;
+mod drain;
 pub mod event;
 mod marks;
 mod membership;
 mod message;
+mod positions;
 pub mod preflight;
 pub mod refusal;
+mod shared;
 pub mod sink;
 pub mod source;
 
 pub use message::panic_is_caught;
 use rdkafka::ClientConfig;
 
-use crate::config::{Kafka, Start};
+use crate::config::Kafka;
 
 /// librdkafka's producer queue, in KiB: inside the memory bound (its default is 1 GiB).
 const PRODUCER_QUEUE_KBYTES: u64 = 16 * 1024;
@@ -72,13 +75,8 @@ fn consumer(settings: &Kafka, partitions: usize) -> ClientConfig {
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         .set("enable.partition.eof", "false")
-        .set(
-            "auto.offset.reset",
-            match settings.start {
-                Start::Earliest => "earliest",
-                Start::Latest => "latest",
-            },
-        );
+        // Where a position is lost as much as is left is read. `start: latest` is no reset: see `positions`.
+        .set("auto.offset.reset", "earliest");
     consumer
 }
 

@@ -51,6 +51,8 @@ instruments! {
     kafka_rebalances_total: IntCounterVec by ["group", "event"];
     /// Offset commits by their result (ok, error).
     kafka_commits_total: IntCounterVec by ["group", "result"];
+    /// Positions that their topic no longer held: records were deleted before they were read, or the topic was created anew.
+    kafka_offset_resets_total: IntCounterVec by ["group"];
     /// Errors of the Kafka client, by the name of their code and whether they are fatal.
     kafka_client_errors_total: IntCounterVec by ["code", "fatal"];
     /// Unix time in seconds at which a record last reached its outcome; 0 before the first.
@@ -172,6 +174,7 @@ impl Metrics {
         for stage in ["decode", "queue", "embed", "produce", "commit"] {
             self.stage_duration_seconds.with_label_values(&[stage]);
         }
+        self.kafka_offset_resets_total.with_label_values(&[group]);
         self.kafka_assigned_partitions.with_label_values(&[group]);
         self.api_inflight_requests.with_label_values(&[model]);
         self.api_concurrency_limit.with_label_values(&[model]);

@@ -22,9 +22,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, watch};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
-use crate::admin::Health;
+use crate::admin::{Health, Kafka};
 use crate::config::Config;
 use crate::domain::batcher::{Batcher, Limits};
 use crate::domain::ledger::{Ledger, Progress, SlotId};
@@ -248,9 +248,15 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             Event::Revoked(revoke) => self.revoked(revoke, now()),
             Event::Lost(generations) => self.lost(&generations),
             Event::Ends(ends) => self.ends_seen(&ends),
+            Event::Connected(true) => self.health.reachable(Kafka::Brokers),
+            Event::Connected(false) => {
+                warn!("no broker is connected: nothing is read or published until one is");
+                self.health.unreachable(Kafka::Brokers, "no Kafka broker is connected".to_owned());
+            }
+            Event::TopicMissing(message) => self.health.unreachable(Kafka::Topic, message),
             Event::Fatal(message) => self.end(Ended::Fatal(message)),
-            Event::Closed => {
-                let drained = if self.cut_short { Ended::CutShort } else { Ended::Drained };
+            Event::Closed { committed } => {
+                let drained = if self.cut_short || !committed { Ended::CutShort } else { Ended::Drained };
                 let ended = self.stopping.take().unwrap_or(drained);
                 self.end(ended);
             }

@@ -38,6 +38,8 @@ pub struct Snapshot {
     pub partitions: Vec<Partition>,
     started: Time,
     joined: bool,
+    /// What of Kafka is away since it was there, the oldest first.
+    away: Vec<(Kafka, String, Time)>,
     draining: Option<Time>,
     /// The oldest first, one of each.
     suspended: Vec<(SuspendedBy, Suspended)>,
@@ -68,6 +70,15 @@ pub enum SuspendedBy {
     Topic,
     /// Partitions that are held because their dead letter is refused.
     HeldPartitions,
+}
+
+/// What a worker that has joined its group can lose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kafka {
+    /// Every connection.
+    Brokers,
+    /// An input topic.
+    Topic,
 }
 
 /// A suspension.
@@ -145,7 +156,7 @@ pub struct Liveness {
 pub struct Readiness {
     /// Whether the worker is in its group and works.
     pub ready: bool,
-    /// Why not: `starting`, `draining` or the reason of the oldest suspension.
+    /// Why not: `starting` (not in its group, or without Kafka), `draining` or the reason of the oldest suspension.
     #[serde(flatten)]
     pub why: Option<Why>,
 }
@@ -192,6 +203,7 @@ impl Health {
             partitions: Vec::new(),
             started: Time::now(),
             joined: false,
+            away: Vec::new(),
             draining: None,
             suspended: Vec::new(),
             last_error: None,
@@ -217,6 +229,19 @@ impl Health {
     /// Says that the group let this worker in: a first assignment came, even an empty one.
     pub fn joined(&self) {
         self.told().joined = true;
+    }
+
+    /// Says that a part of Kafka is away: the worker is not ready, as before it had joined. The first message stands.
+    pub fn unreachable(&self, part: Kafka, message: String) {
+        let mut told = self.told();
+        if !told.away.iter().any(|(other, ..)| *other == part) {
+            told.away.push((part, message, Time::now()));
+        }
+    }
+
+    /// Says that it is back.
+    pub fn reachable(&self, part: Kafka) {
+        self.told().away.retain(|(other, ..)| *other != part);
     }
 
     /// Says that nothing goes on until what suspends it ends. The same reason again keeps its beginning and renews the rest.
@@ -279,7 +304,7 @@ impl Health {
         }
     }
 
-    /// Whether the worker has joined its group, is not suspended and does not drain.
+    /// Whether the worker has joined its group, reaches Kafka, is not suspended and does not drain.
     pub fn readiness(&self) -> Readiness {
         self.told().readiness()
     }
@@ -314,7 +339,7 @@ impl Snapshot {
             "draining"
         } else if !self.suspended.is_empty() {
             "suspended"
-        } else if self.joined {
+        } else if self.joined && self.away.is_empty() {
             "running"
         } else {
             "starting"
@@ -331,6 +356,8 @@ impl Snapshot {
         } else if let Some((_, suspended)) = self.suspended.first() {
             let Suspended { reason, message, since, .. } = suspended.clone();
             Some(Why { reason, message, since })
+        } else if let Some((_, message, since)) = self.away.first().filter(|_| self.joined) {
+            Some(Why { reason: "starting", message: message.clone(), since: *since })
         } else if self.joined {
             None
         } else {

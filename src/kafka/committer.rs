@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::topic_partition_list::TopicPartitionList;
 
-use super::membership::{Client, Shared};
+use super::shared::{Client, Shared};
 
 /// The handle of the thread. Dropped, the thread ends after the commit under way.
 pub(super) struct Committer {

@@ -64,8 +64,15 @@ pub enum Event {
     Lost(Vec<Generation>),
     /// Where partitions end.
     Ends(Vec<End>),
+    /// Whether any broker is connected: told when it changes.
+    Connected(bool),
+    /// An input topic is not there any more, in the client's words.
+    TopicMissing(String),
     /// The consumer cannot go on: the process ends.
     Fatal(String),
     /// The consumer has left the group.
-    Closed,
+    Closed {
+        /// Whether the broker has the last positions.
+        committed: bool,
+    },
 }

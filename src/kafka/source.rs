@@ -6,13 +6,13 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer;
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use tokio::sync::{mpsc, watch};
@@ -22,8 +22,8 @@ use super::budget::Budget;
 use super::commits::Commits;
 use super::committer::Committer;
 use super::event::{Event, Received};
-use super::membership::{Client, Lane, Lanes, Membership, Shared, lock, now, take_up};
 use super::message::{self, Topics};
+use super::shared::{Client, Lane, Lanes, Membership, Shared, lock, now, take_up};
 use crate::config::Config;
 use crate::domain::ledger::Progress;
 use crate::domain::record::{Content, Generation, Record, RejectReason, TopicPartition};
@@ -79,7 +79,9 @@ impl Source {
             metrics,
             group: config.kafka.group_id.clone(),
             start: config.kafka.start,
-            draining: AtomicBool::new(false),
+            leaving: OnceLock::new(),
+            left_uncommitted: AtomicBool::new(false),
+            silent: AtomicU32::new(0),
             revoke_deadline: config.kafka.revoke_deadline,
             shutdown_deadline: config.shutdown_deadline,
             helpers: Mutex::new(Vec::new()),
@@ -117,7 +119,7 @@ impl Source {
 
     /// Leaves the group: everything is revoked, drained and committed; then `Closed` follows.
     pub fn leave(&self) {
-        self.shared.draining.store(true, Ordering::Release);
+        self.shared.leaving.get_or_init(now);
         self.shared.budget.unpark();
     }
 
@@ -142,16 +144,18 @@ struct Poll {
 
 impl Poll {
     fn run(mut self) {
-        let mut left: Option<Instant> = None;
+        let mut leaves = false;
         loop {
             (self.shared.beat)();
-            if self.shared.draining.load(Ordering::Acquire) && left.is_none() {
+            let leaving = self.shared.leaving.get().copied();
+            if leaving.is_some() && !leaves {
                 self.consumer.unsubscribe();
-                left = Some(now());
+                leaves = true;
             }
             let busy = self.turn();
-            if let Some(since) = left {
-                let over = now().saturating_duration_since(since) > self.shared.shutdown_deadline + HELPERS;
+            if let Some(asked) = leaving {
+                // After a signal the process has ended by then; nothing else ends it where the group is left for another reason.
+                let over = now().saturating_duration_since(asked) > self.shared.shutdown_deadline + HELPERS;
                 if over || lock(&self.shared.lanes).held.is_empty() {
                     break;
                 }
@@ -280,6 +284,12 @@ impl Poll {
             self.shared.tell(Event::Fatal(format!("the consumer cannot go on: {failure}")));
             return;
         }
+        if matches!(
+            failure.rdkafka_error_code(),
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)
+        ) {
+            self.shared.tell(Event::TopicMissing(format!("an input topic is missing: {failure}")));
+        }
         let at = now();
         let known =
             self.logged.get(&code).is_some_and(|last| at.saturating_duration_since(*last) < SAME_ERROR);
@@ -296,17 +306,19 @@ impl Poll {
         let held = std::mem::take(&mut lock(&shared.lanes).held);
         if !held.is_empty() {
             shared.tell(Event::Lost(held.values().map(|lane| lane.generation).collect()));
+            shared.left_uncommitted();
         }
         drop(held);
-        let since = now();
-        while lock(&shared.helpers).iter().any(|helper| !helper.is_finished())
-            && now().saturating_duration_since(since) < HELPERS
-        {
+        let mut until = now() + HELPERS;
+        if let Some(asked) = shared.leaving.get() {
+            until = until.min(*asked + shared.shutdown_deadline);
+        }
+        while lock(&shared.helpers).iter().any(|helper| !helper.is_finished()) && now() < until {
             (shared.beat)();
             std::thread::park_timeout(PARK);
         }
         drop(consumer);
-        shared.tell(Event::Closed);
+        shared.tell(Event::Closed { committed: !shared.left_uncommitted.load(Ordering::Acquire) });
     }
 }
 

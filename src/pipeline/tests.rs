@@ -387,7 +387,7 @@ async fn the_loop_sleeps_while_it_leaves_for_wrong_settings() {
     line.receive(&[(1, 0, "poison"), (1, 1, "poison")]);
     pass(LATENCY * 3).await;
     assert!(!line.running.is_finished(), "it waits for the poll thread, and does not spin");
-    line.events.send(Event::Closed).unwrap();
+    line.events.send(Event::Closed { committed: true }).unwrap();
     assert!(matches!(line.running.await.unwrap(), Ended::Misconfigured(..)));
 }
 

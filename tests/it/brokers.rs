@@ -6,8 +6,6 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tempfile::TempDir;
 
 use crate::support::broker::Broker;
@@ -74,14 +72,7 @@ fn remembers_what_a_group_committed(broker: &Broker) {
     let topic = broker.create_topic("committed", 2);
     let group = unique("group");
     assert!(broker.committed(&group, &topic).is_empty());
-    let consumer: BaseConsumer = rdkafka::ClientConfig::new()
-        .set("bootstrap.servers", broker.address())
-        .set("group.id", &group)
-        .create()
-        .expect("the settings are fixed");
-    let mut position = TopicPartitionList::new();
-    position.add_partition_offset(&topic, 1, Offset::Offset(7)).expect("7 is an offset");
-    consumer.commit(&position, CommitMode::Sync).expect("a group without members takes a commit");
+    broker.commit(&group, &topic, 1, 7);
     assert_eq!(broker.committed(&group, &topic), [(1, 7)].into());
 }
 

@@ -5,6 +5,7 @@
 
 mod support;
 
+mod away;
 mod bad;
 mod bounded;
 mod brokers;

@@ -35,6 +35,27 @@ async fn ready_is_joined_and_neither_suspended_nor_draining() {
 }
 
 #[test]
+fn a_worker_without_its_brokers_or_its_topic_is_as_one_that_has_not_joined() {
+    let health = Health::new();
+    health.unreachable(Kafka::Brokers, "no broker".to_owned());
+    health.reachable(Kafka::Brokers);
+    assert_eq!(reason(&health), Some("starting"), "it has not joined");
+    health.joined();
+    health.unreachable(Kafka::Brokers, "no broker".to_owned());
+    health.unreachable(Kafka::Topic, "no topic".to_owned());
+    health.unreachable(Kafka::Topic, "no other topic".to_owned());
+    let message = || health.readiness().why.expect("not ready").message;
+    assert_eq!((reason(&health), message().as_str()), (Some("starting"), "no broker"));
+    health.reachable(Kafka::Brokers);
+    assert_eq!((message().as_str(), health.told().state()), ("no topic", "starting"));
+    health.suspend(Provider, "timeout", String::new(), None);
+    assert_eq!(reason(&health), Some("timeout"), "what costs more comes first");
+    health.resume(Provider);
+    health.reachable(Kafka::Topic);
+    assert_eq!((reason(&health), health.told().state()), (None, "running"));
+}
+
+#[test]
 fn the_oldest_suspension_is_the_reason_until_none_is_left() {
     let health = Health::new();
     health.joined();

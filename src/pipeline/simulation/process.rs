@@ -273,7 +273,7 @@ impl Process {
         drop(world);
         if waiting.leaving {
             self.left = true;
-            self.tell(Event::Closed);
+            self.tell(Event::Closed { committed: true });
         }
     }
 

@@ -93,7 +93,7 @@ async fn a_drain_that_was_cut_short_long_ago_does_not_make_the_last_one_so() {
     let drained = line.revoke(2, LATENCY);
     pass(LATENCY).await;
     assert!(drained.try_recv().is_ok());
-    line.events.send(Event::Closed).unwrap();
+    line.events.send(Event::Closed { committed: true }).unwrap();
     assert_eq!(line.running.await.unwrap(), Ended::Drained);
 }
 

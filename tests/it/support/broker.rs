@@ -7,7 +7,7 @@ use std::time::Duration;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -94,22 +94,27 @@ impl Broker {
         settings: &[(&str, &str)],
     ) -> String {
         let name = unique(label);
+        self.create(&name, partitions, settings);
+        name
+    }
+
+    /// Creates a topic of that name; returns when it can be used.
+    pub(crate) fn create(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) {
         match self {
-            Self::Mock(cluster) => cluster.create_topic(&name, partitions, 1).expect("the name is new"),
+            Self::Mock(cluster) => cluster.create_topic(name, partitions, 1).expect("the name is new"),
             Self::Real(_) => {
-                let mut topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
+                let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
                 for (key, value) in settings {
                     topic = topic.set(key, value);
                 }
                 let answer =
                     self.administer(async |client, options| client.create_topics([&topic], options).await);
-                assert_eq!(answer, Ok(vec![Ok(name.clone())]));
+                assert_eq!(answer, Ok(vec![Ok(name.to_owned())]));
             }
         }
         eventually(REQUEST, "a new topic's partitions have leaders", || {
-            (self.partitions(&name).len() == partitions as usize).then_some(())
+            (self.partitions(name).len() == partitions as usize).then_some(())
         });
-        name
     }
 
     /// Deletes a topic. The mock cluster cannot, and does nothing: it ends with the test.
@@ -172,6 +177,15 @@ impl Broker {
             _ => None,
         });
         positions.collect()
+    }
+
+    /// Commits a position for a group without members.
+    pub(crate) fn commit(&self, group: &str, topic: &str, partition: i32, position: i64) {
+        let mut positions = TopicPartitionList::new();
+        let at = Offset::Offset(position);
+        positions.add_partition_offset(topic, partition, at).expect("it is an offset");
+        let client = consumer(&self.address(), Some(group));
+        client.commit(&positions, CommitMode::Sync).expect("a group without members takes a commit");
     }
 
     /// The partitions of `topic` that have a leader now.

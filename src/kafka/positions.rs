@@ -1,0 +1,118 @@
+//! Where new partitions stand: asked of the broker, once an assignment.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::consumer::Consumer;
+use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
+use tracing::warn;
+
+use super::event::Assigned;
+use super::shared::{Client, Shared, lock};
+use crate::config::Start;
+use crate::domain::record::{Generation, Position};
+
+/// How long a question may take, each.
+const ASK: Duration = Duration::from_secs(10);
+/// How often what has to be known is asked before the worker gives up.
+const TRIES: u32 = 3;
+
+/// Where a partition begins, and whether that is committed.
+struct Stand {
+    generation: Generation,
+    position: Position,
+    committed: bool,
+}
+
+/// Asks, beside the poll thread, and notes the answers. A partition without a committed position gets its first one committed, so that
+/// its lag is true from the start.
+pub(super) fn find_beside(client: Arc<Client>, shared: Arc<Shared>, opened: Vec<Assigned>) {
+    let helpers = Arc::clone(&shared);
+    let asking = std::thread::spawn(move || {
+        let stands = match ask(&client, &opened, Start::Earliest, &|| ()) {
+            Ok(stands) => stands,
+            Err(failure) => return warn!(error = %failure, "cannot ask for positions"),
+        };
+        note(&shared, &stands);
+        drop(client);
+        shared.budget.unpark();
+    });
+    let mut helpers = lock(&helpers.helpers);
+    helpers.retain(|helper| !helper.is_finished());
+    helpers.push(asking);
+}
+
+/// Asks, on the poll thread, where the partitions without a committed position end, and makes that their start in `list`. librdkafka's own
+/// reset cannot be used: it would also skip what is left where a committed position no longer exists.
+///
+/// # Errors
+/// Nobody answered: to begin anywhere would be a guess.
+pub(super) fn begin_at_the_end(
+    client: &Client,
+    shared: &Shared,
+    opened: &[Assigned],
+    list: &mut TopicPartitionList,
+) -> Result<(), KafkaError> {
+    let mut tries = 0;
+    let stands = loop {
+        tries += 1;
+        match ask(client, opened, Start::Latest, &*shared.beat) {
+            Ok(stands) => break stands,
+            Err(failure) if tries == TRIES => return Err(failure),
+            Err(failure) => warn!(error = %failure, "cannot ask for positions, asking again"),
+        }
+    };
+    for stand in stands.iter().filter(|stand| !stand.committed) {
+        let Some(Assigned { partition, .. }) =
+            opened.iter().find(|assigned| assigned.generation == stand.generation)
+        else {
+            continue;
+        };
+        let start = KafkaOffset::Offset(stand.position.next());
+        list.set_partition_offset(&partition.topic, partition.partition, start)?;
+    }
+    note(shared, &stands);
+    Ok(())
+}
+
+fn note(shared: &Shared, stands: &[Stand]) {
+    for stand in stands {
+        if stand.committed {
+            lock(&shared.commits).note(stand.generation, stand.position);
+            continue;
+        }
+        let mut lanes = lock(&shared.lanes);
+        if let Some(lane) = lanes.held.values_mut().find(|lane| lane.generation == stand.generation) {
+            lane.marks.begins(stand.position);
+        }
+    }
+}
+
+fn ask(
+    client: &Client,
+    opened: &[Assigned],
+    start: Start,
+    alive: &dyn Fn(),
+) -> Result<Vec<Stand>, KafkaError> {
+    let mut list = TopicPartitionList::new();
+    for Assigned { partition, .. } in opened {
+        list.add_partition(&partition.topic, partition.partition);
+    }
+    alive();
+    let committed = client.committed_offsets(list, ASK)?.to_topic_map();
+    let mut found = Vec::new();
+    for Assigned { generation, partition } in opened {
+        let name = (partition.topic.to_string(), partition.partition);
+        let (position, committed) = match committed.get(&name) {
+            Some(KafkaOffset::Offset(next)) => (*next, true),
+            _ => {
+                alive();
+                let (low, high) = client.fetch_watermarks(&partition.topic, partition.partition, ASK)?;
+                (if start == Start::Earliest { low } else { high }, false)
+            }
+        };
+        found.push(Stand { generation: *generation, position: Position::at(position), committed });
+    }
+    Ok(found)
+}
