@@ -124,13 +124,14 @@ fn a_drain_without_brokers_ends_in_its_time() {
         Ok(own) => own,
         Err(skip) => return skip.report("away::a_drain_without_brokers_ends_in_its_time"),
     };
-    let mut line = Line::new(&broker, 1, settings());
+    let mut line = Line::new(&broker, 1, Settings { latency: Duration::from_millis(1_500), ..settings() });
     line.session = 30_000;
-    line.extra = "shutdown_deadline: 4s\n".to_owned();
+    line.extra = "shutdown_deadline: 6s\n".to_owned();
     let mut worker = line.ready_worker();
-    broker.produce(&line.input, documents(0, 500));
+    broker.produce(&line.input, documents(0, 5_000));
     line.wait_committed(100, SOON);
     node.kill();
+    assert!(line.simulator.ledger().in_flight > 0, "there are calls whose answers cannot be published");
     let asked = tokio::time::Instant::now();
     worker.process.signal(Signal::Term);
     let status = worker.process.wait(SOON);
@@ -138,6 +139,5 @@ fn a_drain_without_brokers_ends_in_its_time() {
     // The end of the process is one of its threads' own: the signals' would end it 2 s later.
     let log = worker.process.stderr();
     assert_eq!(status.code(), Some(75), "after {took:?}; {log}");
-    assert!(log.contains("the last commit of revoked partitions got no answer in time"), "{log}");
     assert!(!log.contains("the drain has not ended within its time"), "{log}");
 }
