@@ -4,6 +4,7 @@
 
 pub mod batcher;
 pub mod bisect;
+pub mod caps;
 pub mod ledger;
 pub mod record;
 pub mod retry;

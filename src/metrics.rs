@@ -65,6 +65,8 @@ instruments! {
     batch_tokens: Histogram in exponential_buckets(64.0, 2.0, 13)?;
     /// How full a closed batch is: the largest of its shares of the limits on tokens, records and bytes.
     batch_fill_ratio: Histogram in linear_buckets(0.1, 0.1, 10)?.into_iter().map(|bound| (bound * 10.0).round() / 10.0).collect();
+    /// What a batch may have of records, tokens and bytes: as configured, or less where the provider takes less.
+    batch_limit: IntGaugeVec by ["limit"];
     /// Seconds between the first record of a batch and its close.
     batch_wait_seconds: Histogram in BATCH_WAIT.to_vec();
     /// Batches by why they were closed (tokens, records, bytes, linger). What is not sent when a partition leaves is dropped, unclosed.
@@ -167,6 +169,9 @@ impl Metrics {
         count(&self.vectors_invalid_total, Some(model), &invalid);
         for limit in ["requests", "tokens", "slots", "hold_off"] {
             self.api_throttle_wait_seconds_total.with_label_values(&[model, limit]);
+        }
+        for limit in ["records", "tokens", "bytes"] {
+            self.batch_limit.with_label_values(&[limit]);
         }
         for source in ["reported", "estimated"] {
             self.cost_usd_total.with_label_values(&[model, source]);

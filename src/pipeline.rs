@@ -27,6 +27,7 @@ use tracing::{error, info, warn};
 use crate::admin::{Health, Kafka};
 use crate::config::Config;
 use crate::domain::batcher::{Batcher, Limits};
+use crate::domain::caps::{Caps, Kind};
 use crate::domain::ledger::{Ledger, Progress, SlotId};
 use crate::domain::record::{Content, Generation, TopicPartition};
 use crate::domain::retry::{Backoff, DeadLetterRate};
@@ -97,6 +98,8 @@ pub struct Pipeline<E, S> {
     health: Arc<Health>,
     ends: Ends<S>,
     batcher: Batcher<Arc<Entry>>,
+    /// What the provider takes in one call.
+    caps: Caps,
     aside: Aside,
     ledger: Ledger<Outcome>,
     gate: Gate,
@@ -158,6 +161,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         let (called, calls) = mpsc::unbounded_channel();
         Self {
             batcher: Batcher::new(limits),
+            caps: Caps::new(limits),
             aside: Aside::default(),
             ledger: Ledger::new(config.kafka.order),
             gate: Gate::new(&config.limits, batch.max_tokens, now()),
@@ -194,6 +198,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
 
     /// Runs until the group is left or a client cannot go on.
     pub async fn run(mut self) -> Ended {
+        self.show_limits();
         loop {
             let deadline = self.deadline();
             tokio::select! {
@@ -224,6 +229,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         let now = now();
         self.watch_for_outage(now);
         self.probe(now);
+        self.grow(now);
         // Calls first: what waited for its texts to be sent is published in the same turn.
         self.start_calls(now);
         self.ask_for_the_accused(now);
@@ -319,6 +325,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             deadline.note(suspension.probe_at());
         } else if !self.publishing.is_paused(now) {
             deadline.note(self.outage_deadline());
+            deadline.note(self.caps.grows_at());
             deadline.note(self.next_call(now));
         }
         deadline.0
@@ -341,6 +348,13 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             Ready::Now => Some(now),
             Ready::At(at) => Some(at),
             Ready::Slot => None,
+        }
+    }
+
+    fn show_limits(&self) {
+        for kind in [Kind::Records, Kind::Tokens, Kind::Bytes] {
+            let limit = i64::try_from(kind.limit(self.batcher.limits())).unwrap_or(i64::MAX);
+            self.metrics.batch_limit.with_label_values(&[kind.as_str()]).set(limit);
         }
     }
 

@@ -97,11 +97,8 @@ pub struct Batcher<T> {
 
 impl<T> Batcher<T> {
     /// An empty batcher. A limit of zero counts as one.
-    pub fn new(mut limits: Limits) -> Self {
-        limits.max_tokens = limits.max_tokens.max(1);
-        limits.max_records = limits.max_records.max(1);
-        limits.max_bytes = limits.max_bytes.max(1);
-        Self { limits, queue: VecDeque::new(), total: Size::default() }
+    pub fn new(limits: Limits) -> Self {
+        Self { limits: at_least_one(limits), queue: VecDeque::new(), total: Size::default() }
     }
 
     /// Takes in a record.
@@ -154,12 +151,9 @@ impl<T> Batcher<T> {
         &self.limits
     }
 
-    /// Lowers limits that the provider taught; a limit is never raised and never below one.
-    pub fn shrink(&mut self, records: Option<usize>, tokens: Option<u64>, bytes: Option<u64>) {
-        let limits = &mut self.limits;
-        limits.max_records = records.map_or(limits.max_records, |cap| cap.clamp(1, limits.max_records));
-        limits.max_tokens = tokens.map_or(limits.max_tokens, |cap| cap.clamp(1, limits.max_tokens));
-        limits.max_bytes = bytes.map_or(limits.max_bytes, |cap| cap.clamp(1, limits.max_bytes));
+    /// Other limits from now on, for what waits as well. A limit of zero counts as one.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = at_least_one(limits);
     }
 
     /// What waits.
@@ -196,6 +190,15 @@ impl<T> Batcher<T> {
             return Some((size, Cause::Bytes));
         }
         (now >= self.deadline()?).then_some((size, Cause::Linger))
+    }
+}
+
+fn at_least_one(limits: Limits) -> Limits {
+    Limits {
+        max_tokens: limits.max_tokens.max(1),
+        max_records: limits.max_records.max(1),
+        max_bytes: limits.max_bytes.max(1),
+        linger: limits.linger,
     }
 }
 

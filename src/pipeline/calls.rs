@@ -233,6 +233,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
     fn embedded(&mut self, work: Work, answered: Answered) {
         let now = now();
         self.dead_letter_rate.embedded(work.entries.len(), now);
+        self.part_taken(&work, now);
         let mut stale: u64 = 0;
         for (entry, outgoing) in work.entries.iter().zip(answered.outputs) {
             let outcome = self.placed(Outcome::new(&entry.record, Kind::Embedded, Some(outgoing)));

@@ -9,6 +9,7 @@ use super::publish::Outcome;
 use super::work::{Entry, Work};
 use super::{Pipeline, Sink, now};
 use crate::domain::bisect::{Search, Step};
+use crate::domain::caps::Kind;
 use crate::domain::record::RejectReason;
 use crate::provider::{Attempts, CallOutcome, Cap, Embedder, Failure, SuspendReason, Verdict};
 
@@ -114,9 +115,8 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         self.waiting.push_back(work);
     }
 
-    /// Learns what the provider takes, and cuts the batch accordingly.
+    /// Cuts a batch that is too big. What the provider takes is concluded from what it told, or from a part that it takes.
     fn shrink(&mut self, work: Work, cap: Cap, message: &str, now: Instant) {
-        let records = work.entries.len();
         if work.is_lone() || work.search.is_some() {
             let reason = RejectReason::TooLarge;
             let (otherwise, message) = (SuspendReason::BadRequest, message.to_owned());
@@ -124,28 +124,58 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             self.convict(work, &charge, now);
             return;
         }
-        let bytes: u64 = work.entries.iter().map(|entry| entry.text.text.len() as u64).sum();
-        let half = records.div_ceil(2);
-        let most = match cap {
-            Cap::Records(Some(most)) if most > 0 && most < records => most,
-            _ => half,
+        let (kind, told) = match cap {
+            Cap::Records(told) => (Kind::Records, told.map(|told| told as u64)),
+            Cap::Tokens(told) => (Kind::Tokens, told),
+            Cap::Bytes(told) => (Kind::Bytes, told.map(|told| told as u64)),
         };
-        match cap {
-            Cap::Records(_) => self.batcher.shrink(Some(most), None, None),
-            Cap::Tokens(told) => {
-                let told = told.filter(|told| *told > 0 && *told < work.tokens).unwrap_or(work.tokens / 2);
-                self.batcher.shrink(None, Some(told), None);
-            }
-            Cap::Bytes(told) => {
-                let told = told.map(|told| told as u64).filter(|told| *told > 0 && *told < bytes);
-                self.batcher.shrink(None, None, Some(told.unwrap_or(bytes / 2)));
+        // A limit that this batch keeps is not why it was refused.
+        let told = told.filter(|told| *told > 0 && *told < kind.of(&work.size()));
+        let mut most = work.entries.len().div_ceil(2);
+        if let Some(told) = told {
+            self.caps.told(kind, told);
+            self.limits_changed(message);
+            if kind == Kind::Records {
+                most = usize::try_from(told).unwrap_or(most);
             }
         }
-        info!(limits = ?self.batcher.limits(), why = message, "the provider takes smaller batches only");
         for part in work.entries.chunks(most) {
-            let part = Work::new(&*self.embedder, part.to_vec(), work.attempts, None, self.successes, now);
+            let mut part =
+                Work::new(&*self.embedder, part.to_vec(), work.attempts, None, self.successes, now);
+            part.part_of = told.is_none().then_some(kind);
             self.waiting.push_back(part);
         }
+    }
+
+    /// A part of a refused batch was taken: its size mattered.
+    pub(super) fn part_taken(&mut self, work: &Work, now: Instant) {
+        if let Some(kind) = work.part_of {
+            let before = *self.caps.limits();
+            self.caps.taken(kind, &work.size(), now);
+            if *self.caps.limits() != before {
+                self.limits_changed("a larger batch was refused, a part of it was taken");
+            }
+        }
+    }
+
+    /// Tries larger batches again, when that is due.
+    pub(super) fn grow(&mut self, now: Instant) {
+        if self.caps.grow(now) {
+            self.limits_changed("the provider may take larger batches again");
+        }
+    }
+
+    fn limits_changed(&mut self, why: &str) {
+        let limits = *self.caps.limits();
+        info!(
+            records = limits.max_records,
+            tokens = limits.max_tokens,
+            bytes = limits.max_bytes,
+            why,
+            "batches have other limits from now on"
+        );
+        self.batcher.set_limits(limits);
+        self.show_limits();
     }
 
     fn accuse(&mut self, work: Work, charge: Charge) {

@@ -198,6 +198,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         for work in &mut self.waiting {
             work.due = now;
             work.failures = 0;
+            work.part_of = None;
         }
     }
 

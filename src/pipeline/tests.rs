@@ -1,6 +1,6 @@
 //! The loop with its ends held by a test, under paused time.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use std::time::Duration;
 mod counters;
 mod drain;
 mod outage;
+mod shrink;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
@@ -52,8 +53,8 @@ impl Sink for Recorder {
 struct Provider {
     verdict: Verdict,
     calls: Mutex<Vec<String>>,
-    /// Whether everything fails.
-    refuses_all: AtomicBool,
+    /// Calls with more texts fail as well.
+    takes: AtomicUsize,
 }
 
 impl Embedder for Provider {
@@ -69,7 +70,7 @@ impl Embedder for Provider {
 
     fn read(&self, answer: &Answer, count: usize) -> Result<Embeddings, Failure> {
         let is_poisoned = String::from_utf8_lossy(&answer.body).split(',').any(|text| text == "poison");
-        if is_poisoned || self.refuses_all.load(Ordering::Relaxed) {
+        if is_poisoned || count > self.takes.load(Ordering::Relaxed) {
             return Err(Failure {
                 verdict: self.verdict.clone(),
                 outcome: CallOutcome::InvalidResponse,
@@ -111,7 +112,7 @@ impl Line {
             budget: Arc::clone(&budget),
             leave: Box::new(|| ()),
         };
-        let provider = Arc::new(Provider { verdict, calls: Mutex::default(), refuses_all: false.into() });
+        let provider = Arc::new(Provider { verdict, calls: Mutex::default(), takes: usize::MAX.into() });
         let metrics = Arc::new(Metrics::new("group", "model"));
         let health = Arc::new(Health::new());
         let (told, shown) = (Arc::clone(&health), Arc::clone(&metrics));

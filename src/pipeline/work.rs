@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use crate::domain::batcher::Size;
 use crate::domain::bisect::Search;
+use crate::domain::caps::Kind;
 use crate::domain::ledger::SlotId;
 use crate::domain::record::{Record, Text};
 use crate::domain::retry::Patience;
@@ -40,6 +42,8 @@ pub(super) struct Work {
     pub(super) patience: Patience,
     /// While the bad records of a refused batch are being looked for.
     pub(super) search: Option<Search<Arc<Entry>>>,
+    /// If it is a part of a batch that was too big: by what.
+    pub(super) part_of: Option<Kind>,
     pub(super) due: Instant,
 }
 
@@ -54,7 +58,7 @@ impl Work {
     ) -> Self {
         let (body, tokens) = write(embedder, &entries);
         let patience = Patience::new(successes);
-        Self { entries, body, tokens, attempts, sent: 0, failures: 0, patience, search, due }
+        Self { entries, body, tokens, attempts, sent: 0, failures: 0, patience, search, part_of: None, due }
     }
 
     /// Leaves out what was given up. `false`: nothing is left to send.
@@ -66,11 +70,18 @@ impl Work {
         }
         if self.entries.len() != before && !self.entries.is_empty() {
             (self.body, self.tokens) = write(embedder, &self.entries);
+            // It is smaller than the part that was cut.
+            self.part_of = None;
         }
         !self.entries.is_empty()
     }
 
-    /// Whether a bad record of it is being looked for, or it is one record.
+    pub(super) fn size(&self) -> Size {
+        let bytes = self.entries.iter().map(|entry| entry.text.text.len() as u64).sum();
+        Size { tokens: self.tokens, records: self.entries.len(), bytes }
+    }
+
+    /// Whether it is one record.
     pub(super) fn is_lone(&self) -> bool {
         self.entries.len() == 1
     }

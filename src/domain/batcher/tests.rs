@@ -100,7 +100,7 @@ fn a_limit_of_zero_counts_as_one() {
     let now = start();
     let none = Limits { max_tokens: 0, max_records: 0, max_bytes: 0, linger: Duration::ZERO };
     let mut batcher = batcher(none, &[(5, 5); 3], now);
-    batcher.shrink(Some(0), Some(0), Some(0));
+    batcher.set_limits(none);
     for name in 0..3 {
         assert_eq!(batcher.close(now).map(|batch| batch.entries), Some(vec![name]));
     }
@@ -109,18 +109,14 @@ fn a_limit_of_zero_counts_as_one() {
 }
 
 #[test]
-fn shrinking_lowers_a_limit_never_raises_it_and_takes_effect_at_once() {
+fn other_limits_take_effect_at_once() {
     let now = start();
     let mut batcher = batcher(LIMITS, &[(10, 10); 3], now);
     assert_eq!(batcher.due(now), None);
-    batcher.shrink(Some(2), None, None);
+    batcher.set_limits(Limits { max_records: 2, ..LIMITS });
     assert_eq!(batcher.due(now).map(|size| size.records), Some(2));
-    batcher.shrink(Some(9), Some(5), Some(u64::MAX));
-    assert_eq!(*batcher.limits(), Limits { max_records: 2, max_tokens: 5, ..LIMITS });
-    batcher.shrink(Some(0), None, Some(0));
-    assert_eq!((batcher.limits().max_records, batcher.limits().max_bytes), (1, 1));
-    batcher.shrink(None, None, None);
-    assert_eq!(*batcher.limits(), Limits { max_tokens: 5, max_records: 1, max_bytes: 1, ..LIMITS });
+    batcher.set_limits(LIMITS);
+    assert_eq!(batcher.due(now), None);
 }
 
 #[test]
@@ -159,7 +155,7 @@ enum Operation {
     Close,
     /// Gives up every record whose name has this remainder by 5.
     Remove(usize),
-    Shrink(Option<usize>, Option<u64>, Option<u64>),
+    Limit(Option<usize>, Option<u64>, Option<u64>),
 }
 
 fn operations() -> impl Strategy<Value = Vec<Operation>> {
@@ -173,7 +169,7 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
         4 => Just(Close),
         1 => (0..7_usize).prop_map(Remove),
         1 => (prop::option::of(0..6_usize), small(), small())
-            .prop_map(|(records, tokens, bytes)| Shrink(records, tokens, bytes.map(|bytes| bytes * 20))),
+            .prop_map(|(records, tokens, bytes)| Limit(records, tokens, bytes.map(|bytes| bytes * 20))),
     ];
     prop::collection::vec(operation, 1..200)
 }
@@ -232,13 +228,14 @@ impl World {
                 let removed = self.batcher.remove(|name| name % 5 == remainder);
                 assert_eq!(removed, before - self.waiting.len());
             }
-            Operation::Shrink(records, tokens, bytes) => {
-                let before = *self.batcher.limits();
-                self.batcher.shrink(records, tokens, bytes);
-                let after = self.batcher.limits();
-                assert!(after.max_records <= before.max_records && after.max_records >= 1);
-                assert!(after.max_tokens <= before.max_tokens && after.max_tokens >= 1);
-                assert!(after.max_bytes <= before.max_bytes && after.max_bytes >= 1);
+            Operation::Limit(records, tokens, bytes) => {
+                let limits = *self.batcher.limits();
+                self.batcher.set_limits(Limits {
+                    max_records: records.unwrap_or(limits.max_records),
+                    max_tokens: tokens.unwrap_or(limits.max_tokens),
+                    max_bytes: bytes.unwrap_or(limits.max_bytes),
+                    ..limits
+                });
             }
         }
     }

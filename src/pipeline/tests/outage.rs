@@ -57,10 +57,10 @@ async fn no_word_from_before_an_outage_makes_a_record_bad() {
     pass(LATENCY / 2).await;
     line.receive(&[(1, 3, "good")]);
     pass(LATENCY * 6 / 10).await;
-    line.provider.refuses_all.store(true, Ordering::Relaxed);
+    line.provider.takes.store(0, Ordering::Relaxed);
     pass(LATENCY * 10).await;
     assert_eq!((line.dead_letters(), line.reason()), (1, Some("bad_request")));
-    line.provider.refuses_all.store(false, Ordering::Relaxed);
+    line.provider.takes.store(usize::MAX, Ordering::Relaxed);
     pass(Duration::from_secs(120)).await;
     assert_eq!((line.dead_letters(), line.reason()), (1, None));
 }
