@@ -121,6 +121,8 @@ pub struct Pipeline<E, S> {
     called: mpsc::UnboundedSender<Called>,
     ids: u64,
     successes: u64,
+    /// Hold-offs since the last success.
+    congested: u32,
     /// Since when no call has succeeded while some were tried, and whether one has failed.
     failing: Option<(Instant, Option<(SuspendReason, String)>)>,
     throttled: Option<(Instant, &'static str)>,
@@ -180,6 +182,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             called,
             ids: 0,
             successes: 0,
+            congested: 0,
             failing: None,
             throttled: None,
             moved: false,

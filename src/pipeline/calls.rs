@@ -179,7 +179,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
                 let Some(running) = self.running.remove(&id) else { return };
                 self.count_call(id, &running, &result);
                 match (running.work, result) {
-                    (None, Ok(_)) => self.canary_succeeded(now()),
+                    (None, Ok(_)) => {}
                     (None, Err(failure)) => self.canary_failed(failure, now()),
                     (Some(work), Ok(answered)) => self.embedded(work, answered),
                     (Some(work), Err(failure)) => self.failed(work, failure, running.successes),
@@ -214,7 +214,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
                 if running.work.is_some() {
                     self.gate.settle(running.estimate, answered.tokens);
                 }
-                self.call_succeeded(id, now());
+                self.call_succeeded(id, running.work.is_none(), now());
             }
             Err(failure) => {
                 // The answer may have been paid for all the same.

@@ -17,15 +17,13 @@ use crate::provider::{Attempts, CallOutcome, Cap, Embedder, Failure, SuspendReas
 #[derive(Clone, Debug)]
 pub(super) struct Charge {
     pub(super) reason: RejectReason,
-    /// Whether the error can only be a record's. If not, a success elsewhere has to prove that the provider works.
-    pub(super) clear: bool,
     /// What the worker says if the canary fails as well.
     pub(super) otherwise: SuspendReason,
     pub(super) message: String,
 }
 
-/// Work with an unclear error. It waits for the success of a call that was sent after the error came: an older one may be from
-/// before an outage that refuses everything.
+/// Work that may be guilty. It waits for the success of a call that was sent after its error came: an older one may be from before an
+/// outage that refuses everything, in whatever words.
 pub(super) struct Accused {
     pub(super) work: Work,
     pub(super) charge: Charge,
@@ -51,13 +49,12 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         }
         match failure.verdict {
             Verdict::Retry { after, hold_off, attempts, then, meanwhile } => {
-                let (clear, message) = (false, failure.message);
-                let charge = Charge { reason: then, clear, otherwise: meanwhile, message };
+                let charge = Charge { reason: then, otherwise: meanwhile, message: failure.message };
                 self.again(work, failure.outcome, attempts, (after, hold_off), charge, now);
             }
             Verdict::Shrink(cap) => self.shrink(work, cap, &failure.message, now),
             Verdict::Bisect { reason, clear, otherwise } => {
-                let charge = Charge { reason, clear, otherwise, message: failure.message };
+                let charge = Charge { reason, otherwise, message: failure.message };
                 if clear || work.is_lone() || work.search.is_some() || self.successes > before {
                     self.convict(work, &charge, now);
                 } else {
@@ -88,7 +85,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         let labels = [self.metrics.model(), outcome.as_str()];
         self.metrics.api_retries_total.with_label_values(&labels).inc();
         if hold_off {
-            self.gate.hold_off(now + delay);
+            self.hold_off(after, now);
         }
         work.due = now + delay;
         let most = match attempts {
@@ -115,12 +112,22 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         self.waiting.push_back(work);
     }
 
+    /// No call starts for a while: longer, if it was said or if nothing has succeeded since the last time. One that is refused again and
+    /// again while others succeed slows nobody down but itself.
+    pub(super) fn hold_off(&mut self, hint: Option<Duration>, now: Instant) {
+        if self.gate.held(now).is_none() {
+            self.congested = self.congested.saturating_add(1);
+        }
+        let delay = self.backoff.delay(self.congested, hint, self.jitter.f64());
+        self.gate.hold_off(now + delay);
+    }
+
     /// Cuts a batch that is too big. What the provider takes is concluded from what it told, or from a part that it takes.
     fn shrink(&mut self, work: Work, cap: Cap, message: &str, now: Instant) {
         if work.is_lone() || work.search.is_some() {
             let reason = RejectReason::TooLarge;
             let (otherwise, message) = (SuspendReason::BadRequest, message.to_owned());
-            let charge = Charge { reason, clear: false, otherwise, message };
+            let charge = Charge { reason, otherwise, message };
             self.convict(work, &charge, now);
             return;
         }
@@ -186,7 +193,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
     pub(super) fn needs_the_canary(&self) -> bool {
         let Some(last) = self.accused.last() else { return false };
         let is_newer = |call: &u64| *call > last.after;
-        !self.running.keys().any(is_newer) || self.draining || !self.revokes.is_empty()
+        !self.running.keys().any(is_newer) || !self.revokes.is_empty()
     }
 
     /// A call succeeded: whoever was accused before it was sent is guilty.
@@ -238,7 +245,6 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             match search.next_step() {
                 Step::Done => return,
                 Step::Bad(entry) => match charge {
-                    Some(charge) if charge.clear => self.reject(entry, charge, attempts, now),
                     // The rest of the search goes on meanwhile, and may prove it.
                     Some(charge) => {
                         let work =

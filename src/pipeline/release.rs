@@ -61,7 +61,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
 
     /// Whether something that waits for another attempt is needed and due before the deadline.
     fn is_carried_on(&self, pending: &Pending) -> bool {
-        if !pending.leaving || self.suspension.is_some() {
+        if !pending.leaving || self.suspension.is_some() || self.draining {
             return false;
         }
         let needed = self.needed(&pending.generations);
@@ -132,14 +132,19 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             let seconds = now.saturating_duration_since(pending.since).as_secs_f64();
             info!(partitions = pending.generations.len(), seconds, "drained");
             // Closed before the answer: nothing of it is published once the next owner may begin.
-            self.close(&pending.generations);
+            let is_whole = self.close(&pending.generations);
+            if pending.leaving && !is_whole {
+                self.cut_short = true;
+            }
             if pending.reply.try_send(progress).is_err() {
                 warn!("the poll thread no longer waits for the drain");
             }
         }
     }
 
-    fn close(&mut self, generations: &[Generation]) {
+    /// `false`: what was paid for or published is done again by the next owner.
+    fn close(&mut self, generations: &[Generation]) -> bool {
+        let mut is_whole = true;
         // What was on the wire when a revoke came may be waiting for another attempt by now.
         self.drop_unsent(generations, &[]);
         for generation in generations {
@@ -150,6 +155,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
                 self.metrics.drop_partition(&held.partition.topic, held.partition.partition);
             }
             if closed.wasted + closed.repeated > 0 {
+                is_whole = false;
                 warn!(
                     wasted = closed.wasted,
                     repeated = closed.repeated,
@@ -159,6 +165,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         }
         self.shares_changed();
         self.moved = true;
+        is_whole
     }
 
     /// The limits are divided by the partitions that each worker holds.

@@ -146,9 +146,9 @@ impl Life {
         }
         let ended = (&mut self.process.running).await.map_err(|failure| failure.to_string())?;
         let expected = match &ended {
-            Ended::Drained => self.process.left,
+            Ended::Drained => self.process.left && !self.process.repeats,
             // The deadline itself may be the moment when the last answer comes.
-            Ended::CutShort => self.process.left && self.process.cut_short,
+            Ended::CutShort => self.process.left && (self.process.cut_short || !self.process.clean),
             Ended::Misconfigured(..) => self.process.left && lock(&self.world).plan.weather > 0.0,
             Ended::Fatal(_) => false,
         };

@@ -134,11 +134,6 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         Some(self.gate.held(now).max(self.canary.not_before).unwrap_or(now))
     }
 
-    pub(super) fn canary_succeeded(&mut self, now: Instant) {
-        self.canary.in_flight = false;
-        self.resume(now);
-    }
-
     /// Whoever is accused is tried again: a harmless word fares no better.
     pub(super) fn canary_failed(&mut self, failure: Failure, now: Instant) {
         self.canary.in_flight = false;
@@ -159,7 +154,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             due += self.backoff.delay(1, hint(&failure), 1.0);
             self.canary.not_before = Some(due);
             if failure.outcome == CallOutcome::RateLimited {
-                self.gate.hold_off(due);
+                self.hold_off(hint(&failure), now);
             }
         } else if otherwise.is_some() || matches!(failure.verdict, Verdict::Suspend { .. }) {
             self.suspend(why, &failure.message, fatal, now);
@@ -225,14 +220,19 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         }
     }
 
-    /// A call succeeded that was already on the wire: an outage is over.
-    pub(super) fn call_succeeded(&mut self, id: u64, now: Instant) {
+    /// A call succeeded: an outage is over, and if it was the canary so is any suspension. Who is guilty is seen after that, since it may
+    /// suspend again.
+    pub(super) fn call_succeeded(&mut self, id: u64, is_canary: bool, now: Instant) {
         self.successes += 1;
-        self.proven(id, now);
+        self.congested = 0;
         self.failing = (!self.running.is_empty()).then_some((now, None));
-        if self.suspension.as_ref().is_some_and(|suspension| suspension.outage) {
+        if is_canary {
+            self.canary.in_flight = false;
+        }
+        if is_canary || self.suspension.as_ref().is_some_and(|suspension| suspension.outage) {
             self.resume(now);
         }
+        self.proven(id, now);
     }
 
     pub(super) fn outage_deadline(&self) -> Option<Instant> {

@@ -218,16 +218,17 @@ impl Laws {
     }
 
     /// What was published behind a record that was dropped is published again by the next owner: a `clean` drain leaves none.
-    pub(super) fn leaves(&mut self, generation: Generation, clean: bool) {
-        let Some(lane) = self.lanes.get(&generation) else { return };
+    /// Returns whether this one does.
+    pub(super) fn leaves(&mut self, generation: Generation, clean: bool) -> bool {
+        let Some(lane) = self.lanes.get(&generation) else { return false };
         let is_out = |slot: &Slot| matches!(slot.state, State::Published(_) | State::Acknowledged(_));
         let first = lane.slots.iter().position(|slot| slot.is_published && !is_out(slot));
-        if first.is_some_and(|first| lane.slots[first..].iter().any(is_out)) {
-            if clean {
-                self.breaks(format!("a clean drain of {generation:?} leaves what the next start repeats"));
-            }
-            self.repeats = true;
+        let leaves = first.is_some_and(|first| lane.slots[first..].iter().any(is_out));
+        if leaves && clean {
+            self.breaks(format!("a clean drain of {generation:?} leaves what the next start repeats"));
         }
+        self.repeats |= leaves;
+        leaves
     }
 
     /// At the end of the world: outcomes and order in the topics.

@@ -60,8 +60,12 @@ pub(super) struct Process {
     /// What was lost: closed to the laws once the loop has heard of it.
     lost: Vec<(Instant, Generation)>,
     pub(super) left: bool,
-    /// Whether the last drain was answered after its deadline.
+    /// Whether its last drain was answered after its deadline.
     pub(super) cut_short: bool,
+    /// Whether its last drain could not but end whole.
+    pub(super) clean: bool,
+    /// Whether its last drain left something that is repeated.
+    pub(super) repeats: bool,
 }
 
 impl Process {
@@ -95,7 +99,7 @@ impl Process {
         let running = tokio::spawn(watched(line.run()));
         let world = Arc::clone(world);
         let (held, waiting, lost) = (BTreeMap::new(), None, Vec::new());
-        let (left, cut_short) = (false, false);
+        let (left, cut_short, clean, repeats) = (false, false, false, false);
         Self {
             world,
             events,
@@ -111,6 +115,8 @@ impl Process {
             lost,
             left,
             cut_short,
+            clean,
+            repeats,
         }
     }
 
@@ -249,16 +255,17 @@ impl Process {
         world.tell(|| format!("{generations:?} drained: {progress:?}"));
         self.cut_short = now >= waiting.deadline;
         world.laws.repeats |= self.cut_short;
+        // What fails may be due only after the deadline; what refuses holds its partition.
+        let plan = &world.plan;
+        let faults = plan.call_faults + plan.weather + plan.topic_faults + plan.refused;
+        let calm = faults == 0.0 && (plan.poison == 0.0 || !plan.all_poisons);
+        self.clean = waiting.leaving && calm && !self.cut_short && self.health.readiness().why.is_none();
+        self.repeats = false;
         for (partition, held) in &waiting.partitions {
             if now < waiting.deadline {
                 world.drained(held.generation);
             }
-            // What fails may be due only after the deadline; what refuses holds its partition.
-            let plan = &world.plan;
-            let faults = plan.call_faults + plan.weather + plan.topic_faults + plan.refused;
-            let calm = faults == 0.0 && (plan.poison == 0.0 || !plan.all_poisons);
-            let clean = waiting.leaving && calm && !self.cut_short && self.health.readiness().why.is_none();
-            world.laws.leaves(held.generation, clean);
+            self.repeats |= world.laws.leaves(held.generation, self.clean);
             world.laws.closed(held.generation);
             let at = progress.iter().find(|lane| lane.generation == held.generation);
             if let Some(position) = at.and_then(|lane| lane.position) {

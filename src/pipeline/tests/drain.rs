@@ -118,3 +118,39 @@ async fn a_drain_waits_for_its_part_of_a_search_that_tries_anothers_record() {
     let position = drained.try_recv().unwrap()[0].position;
     assert_eq!(position.map(|at| at.next()), Some(3));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_that_leaves_something_to_be_repeated_says_so() {
+    let later = Verdict::Retry {
+        after: Some(Duration::from_secs(50)),
+        hold_off: false,
+        attempts: Attempts::Unlimited,
+        then: RejectReason::ProviderError,
+        meanwhile: SuspendReason::Unreachable,
+    };
+    let line = Line::start(later, 1);
+    line.assign(1);
+    line.receive(&[(1, 0, "poison"), (1, 1, "fine")]);
+    pass(LATENCY * 2).await;
+    line.answer(0, Ok(()));
+    pass(LATENCY).await;
+    let drained = line.let_go(1, LATENCY * 10, true);
+    pass(LATENCY).await;
+    assert_eq!(drained.try_recv().unwrap()[0].position, None, "no attempt is due in time");
+    line.events.send(Event::Closed { committed: true }).unwrap();
+    assert_eq!(line.running.await.unwrap(), Ended::CutShort);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_with_wrong_settings_does_not_wait_for_what_it_will_never_send() {
+    let why = SuspendReason::Unauthorized;
+    let line = Line::start(Verdict::Suspend { why, fatal_at_start: true }, 1);
+    line.assign(1);
+    line.receive_contents([text("poison"), Content::Tombstone]);
+    pass(LATENCY * 2).await;
+    assert_eq!(line.sent(), 1, "the tombstone");
+    line.answer(0, Ok(()));
+    let drained = line.let_go(1, LATENCY * 100, true);
+    pass(LATENCY).await;
+    assert!(drained.try_recv().is_ok());
+}

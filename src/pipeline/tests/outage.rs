@@ -35,9 +35,16 @@ async fn a_topic_of_bad_records_is_not_dead_lettered_whole() {
     line.assign(1);
     let records: Vec<_> = (0..200).map(|offset| (1, offset, "poison")).collect();
     line.receive(&records);
-    pass(Duration::from_secs(55)).await;
+    let mut told = 0;
+    for _ in 0..55 {
+        pass(Duration::from_secs(1)).await;
+        told += usize::from(line.reason() == Some("dead_letter_rate"));
+    }
     let letters = line.dead_letters();
     assert!((10..=20).contains(&letters), "{letters} in less than the cap's window");
+    assert!(told >= 20, "ready in {} of 55 s", 55 - told);
+    let calls = line.provider.calls.lock().unwrap().len();
+    assert!(calls <= 1_000, "{calls} calls: it does not wait");
     pass(Duration::from_secs(600)).await;
     assert!(line.dead_letters() > letters, "it goes on, at that rate");
 }
@@ -63,6 +70,53 @@ async fn no_word_from_before_an_outage_makes_a_record_bad() {
     line.provider.takes.store(usize::MAX, Ordering::Relaxed);
     pass(Duration::from_secs(120)).await;
     assert_eq!((line.dead_letters(), line.reason()), (1, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_words_of_an_outage_make_a_record_bad_however_clear() {
+    let line = Line::start(clear(RejectReason::TooLarge), 4);
+    line.assign(1);
+    line.receive(&[(1, 0, "fine")]);
+    pass(LATENCY * 2).await;
+    line.provider.takes.store(0, Ordering::Relaxed);
+    line.receive(&(1..30).map(|offset| (1, offset, "fine")).collect::<Vec<_>>());
+    pass(LATENCY * 10).await;
+    assert_eq!((line.dead_letters(), line.reason()), (0, Some("bad_request")));
+    line.provider.takes.store(usize::MAX, Ordering::Relaxed);
+    pass(Duration::from_secs(60)).await;
+    assert_eq!((line.dead_letters(), line.reason(), line.sent()), (0, None, 30));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_at_which_all_is_refused_condemns_nobody() {
+    let line = Line::start(clear(RejectReason::TooLarge), 1);
+    line.assign(1);
+    line.provider.takes.store(0, Ordering::Relaxed);
+    line.receive(&[(1, 0, "fine"), (1, 1, "fine")]);
+    pass(LATENCY * 10).await;
+    assert_eq!((line.dead_letters(), line.sent()), (0, 0));
+    line.events.send(Event::Closed { committed: true }).unwrap();
+    assert!(matches!(line.running.await.unwrap(), Ended::Misconfigured(SuspendReason::BadRequest, _)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_always_rate_limited_slows_itself_alone() {
+    let limited = Verdict::Retry {
+        after: None,
+        hold_off: true,
+        attempts: Attempts::Unlimited,
+        then: RejectReason::ProviderError,
+        meanwhile: SuspendReason::Unreachable,
+    };
+    let line = Line::start(limited, 1);
+    line.assign(1);
+    line.receive(&[(1, 0, "poison")]);
+    for offset in 1..=300 {
+        line.receive(&[(1, offset, "fine")]);
+        pass(LATENCY).await;
+    }
+    pass(LATENCY * 3).await;
+    assert!(line.sent() >= 298, "{} of 300 in 303 s", line.sent());
 }
 
 #[tokio::test(start_paused = true)]
