@@ -10,6 +10,7 @@ pub mod event;
 mod marks;
 mod membership;
 mod message;
+mod missing;
 mod positions;
 pub mod preflight;
 pub mod refusal;

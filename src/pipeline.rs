@@ -263,6 +263,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
                 self.health.unreachable(Kafka::Brokers, "no Kafka broker is connected".to_owned());
             }
             Event::TopicMissing(message) => self.health.unreachable(Kafka::Topic, message),
+            Event::TopicsThere => self.health.reachable(Kafka::Topic),
             Event::Fatal(message) => self.end(Ended::Fatal(message)),
             Event::Closed { committed } => {
                 let drained = if self.cut_short || !committed { Ended::CutShort } else { Ended::Drained };

@@ -66,8 +66,10 @@ pub enum Event {
     Ends(Vec<End>),
     /// Whether any broker is connected: told when it changes.
     Connected(bool),
-    /// An input topic is not there any more, in the client's words.
+    /// An input topic is not there any more: which, in words.
     TopicMissing(String),
+    /// All input topics are there again.
+    TopicsThere,
     /// The consumer cannot go on: the process ends.
     Fatal(String),
     /// The consumer has left the group.

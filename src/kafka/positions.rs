@@ -9,20 +9,24 @@ use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use tracing::warn;
 
 use super::event::Assigned;
-use super::shared::{Client, Shared, lock};
+use super::shared::{Client, Shared, lock, now};
 use crate::config::Start;
-use crate::domain::record::{Generation, Position};
+use crate::domain::record::Position;
 
 /// How long a question may take, each.
 const ASK: Duration = Duration::from_secs(10);
 /// How often what has to be known is asked before the worker gives up.
 const TRIES: u32 = 3;
 
-/// Where a partition begins, and whether that is committed.
-struct Stand {
-    generation: Generation,
-    position: Position,
-    committed: bool,
+/// Where a partition begins.
+#[derive(Clone, Copy)]
+enum Stand {
+    /// What the group has committed.
+    Committed(Position),
+    /// Its first record, or its end.
+    Initial(Position),
+    /// Nothing is committed, and its leader does not answer.
+    Unknown,
 }
 
 /// Asks, beside the poll thread, and notes the answers. A partition without a committed position gets its first one committed, so that
@@ -34,7 +38,7 @@ pub(super) fn find_beside(client: Arc<Client>, shared: Arc<Shared>, opened: Vec<
             Ok(stands) => stands,
             Err(failure) => return warn!(error = %failure, "cannot ask for positions"),
         };
-        note(&shared, &stands);
+        note(&shared, &opened, &stands);
         drop(client);
         shared.budget.unpark();
     });
@@ -63,38 +67,42 @@ pub(super) fn begin_at_the_end(
             Err(failure) => warn!(error = %failure, "cannot ask for positions, asking again"),
         }
     };
-    for stand in stands.iter().filter(|stand| !stand.committed) {
-        let Some(Assigned { partition, .. }) =
-            opened.iter().find(|assigned| assigned.generation == stand.generation)
-        else {
-            continue;
+    for (Assigned { partition, .. }, stand) in opened.iter().zip(&stands) {
+        let start = match stand {
+            Stand::Committed(_) => continue,
+            Stand::Initial(end) => KafkaOffset::Offset(end.next()),
+            // The client asks the leader when there is one.
+            Stand::Unknown => KafkaOffset::End,
         };
-        let start = KafkaOffset::Offset(stand.position.next());
         list.set_partition_offset(&partition.topic, partition.partition, start)?;
     }
-    note(shared, &stands);
+    note(shared, opened, &stands);
     Ok(())
 }
 
-fn note(shared: &Shared, stands: &[Stand]) {
-    for stand in stands {
-        if stand.committed {
-            lock(&shared.commits).note(stand.generation, stand.position);
-            continue;
-        }
-        let mut lanes = lock(&shared.lanes);
-        if let Some(lane) = lanes.held.values_mut().find(|lane| lane.generation == stand.generation) {
-            lane.marks.begins(stand.position);
+fn note(shared: &Shared, opened: &[Assigned], stands: &[Stand]) {
+    for (Assigned { generation, .. }, stand) in opened.iter().zip(stands) {
+        match stand {
+            Stand::Committed(position) => lock(&shared.commits).note(*generation, *position),
+            Stand::Initial(position) => {
+                let mut lanes = lock(&shared.lanes);
+                if let Some(lane) = lanes.held.values_mut().find(|lane| lane.generation == *generation) {
+                    lane.marks.begins(*position);
+                }
+            }
+            Stand::Unknown => {}
         }
     }
 }
 
+/// The answers, in the order of what was asked.
 fn ask(
     client: &Client,
     opened: &[Assigned],
     start: Start,
     alive: &dyn Fn(),
 ) -> Result<Vec<Stand>, KafkaError> {
+    let since = now();
     let mut list = TopicPartitionList::new();
     for Assigned { partition, .. } in opened {
         list.add_partition(&partition.topic, partition.partition);
@@ -102,17 +110,25 @@ fn ask(
     alive();
     let committed = client.committed_offsets(list, ASK)?.to_topic_map();
     let mut found = Vec::new();
-    for Assigned { generation, partition } in opened {
+    for Assigned { partition, .. } in opened {
         let name = (partition.topic.to_string(), partition.partition);
-        let (position, committed) = match committed.get(&name) {
-            Some(KafkaOffset::Offset(next)) => (*next, true),
-            _ => {
-                alive();
-                let (low, high) = client.fetch_watermarks(&partition.topic, partition.partition, ASK)?;
-                (if start == Start::Earliest { low } else { high }, false)
+        if let Some(KafkaOffset::Offset(next)) = committed.get(&name) {
+            found.push(Stand::Committed(Position::at(*next)));
+            continue;
+        }
+        alive();
+        if now().saturating_duration_since(since) > ASK * TRIES {
+            found.push(Stand::Unknown);
+            continue;
+        }
+        found.push(match client.fetch_watermarks(&partition.topic, partition.partition, ASK) {
+            Ok((first, _)) if start == Start::Earliest => Stand::Initial(Position::at(first)),
+            Ok((_, end)) => Stand::Initial(Position::at(end)),
+            Err(failure) => {
+                warn!(error = %failure, %partition, "cannot ask where a partition begins");
+                Stand::Unknown
             }
-        };
-        found.push(Stand { generation: *generation, position: Position::at(position), committed });
+        });
     }
     Ok(found)
 }

@@ -64,6 +64,10 @@ pub(super) struct Shared {
     pub(super) leaving: OnceLock<Instant>,
     /// Whether positions could not be committed when the group was left.
     pub(super) left_uncommitted: AtomicBool,
+    /// The input topics.
+    pub(super) topics: Vec<String>,
+    /// Whether one of them is being looked for.
+    pub(super) looking: AtomicBool,
     /// Statistics in a row that showed no connected broker.
     pub(super) silent: AtomicU32,
     pub(super) revoke_deadline: Duration,

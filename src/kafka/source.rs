@@ -23,6 +23,7 @@ use super::commits::Commits;
 use super::committer::Committer;
 use super::event::{Event, Received};
 use super::message::{self, Topics};
+use super::missing;
 use super::shared::{Client, Lane, Lanes, Membership, Shared, lock, now, take_up};
 use crate::config::Config;
 use crate::domain::ledger::Progress;
@@ -81,6 +82,8 @@ impl Source {
             start: config.kafka.start,
             leaving: OnceLock::new(),
             left_uncommitted: AtomicBool::new(false),
+            topics: config.kafka.input_topics.clone(),
+            looking: AtomicBool::new(false),
             silent: AtomicU32::new(0),
             revoke_deadline: config.kafka.revoke_deadline,
             shutdown_deadline: config.shutdown_deadline,
@@ -288,7 +291,7 @@ impl Poll {
             failure.rdkafka_error_code(),
             Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)
         ) {
-            self.shared.tell(Event::TopicMissing(format!("an input topic is missing: {failure}")));
+            missing::look(&self.shared);
         }
         let at = now();
         let known =

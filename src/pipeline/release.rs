@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use super::guilt::Accused;
 use super::work::{Entry, Work};
 use super::{Held, Pipeline, Sink, age_seconds, now};
-use crate::admin::{Kafka, Partition};
+use crate::admin::Partition;
 use crate::config::Share;
 use crate::domain::bisect::Search;
 use crate::domain::ledger::{Progress, SlotId};
@@ -28,9 +28,6 @@ pub(super) struct Pending {
 impl<E: Embedder, S: Sink> Pipeline<E, S> {
     pub(super) fn assigned(&mut self, assigned: Vec<Assigned>) {
         self.health.joined();
-        if !assigned.is_empty() {
-            self.health.reachable(Kafka::Topic);
-        }
         self.cut_short = false;
         for Assigned { generation, partition } in assigned {
             self.ledger.open(generation);

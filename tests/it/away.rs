@@ -104,18 +104,28 @@ fn is_not_ready_while_its_topic_is_deleted() {
         Err(skip) => return skip.report("away::is_not_ready_while_its_topic_is_deleted"),
     };
     let line = Line::new(&broker, 2, settings());
-    let mut worker = worker(&line, "  client: {topic.metadata.refresh.interval.ms: 1000}\n");
+    let fast = "  client: {topic.metadata.refresh.interval.ms: 1000}\n";
+    let mut worker = self::worker(&line, fast);
     broker.produce(&line.input, documents(0, 5));
     line.wait_done(SOON, &worker);
+    // Of three members of a group one has no partition of two.
+    let mut others = [self::worker(&line, fast), self::worker(&line, fast)];
+    for other in &mut others {
+        other.process.wait_ready(other.admin, SOON);
+    }
     broker.delete_topic(&line.input);
-    wait_readiness(&worker, 503, "an input topic is missing");
+    wait_readiness(&worker, 503, "is missing");
     broker.create(&line.input, 2, &[]);
-    wait_readiness(&worker, 200, "true");
+    for worker in others.iter().chain([&worker]) {
+        wait_readiness(worker, 200, "true");
+    }
     broker.produce(&line.input, documents(0, 7));
     line.wait_done(SOON, &worker);
     assert_eq!(broker.read(&line.output).len(), 12);
-    worker.process.signal(Signal::Term);
-    assert_eq!(worker.process.wait(SOON).code(), Some(0), "{}", worker.process.stderr());
+    for worker in others.iter_mut().chain([&mut worker]) {
+        worker.process.signal(Signal::Term);
+        assert_eq!(worker.process.wait(SOON).code(), Some(0), "{}", worker.process.stderr());
+    }
 }
 
 #[test]
