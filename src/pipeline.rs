@@ -40,7 +40,7 @@ use crate::provider::gate::{Gate, Ready};
 use crate::provider::{Embedder, SuspendReason};
 use aside::Aside;
 use calls::{Called, Running};
-use guilt::Accused;
+use guilt::{Accused, Cut};
 use publish::{Outcome, Publishing};
 use suspension::{Canary, Suspension};
 use work::{Entry, Work};
@@ -100,6 +100,8 @@ pub struct Pipeline<E, S> {
     batcher: Batcher<Arc<Entry>>,
     /// What the provider takes in one call.
     caps: Caps,
+    /// Batches that are sent in parts.
+    cuts: BTreeMap<u64, Cut>,
     aside: Aside,
     ledger: Ledger<Outcome>,
     gate: Gate,
@@ -164,6 +166,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         Self {
             batcher: Batcher::new(limits),
             caps: Caps::new(limits),
+            cuts: BTreeMap::new(),
             aside: Aside::default(),
             ledger: Ledger::new(config.kafka.order),
             gate: Gate::new(&config.limits, batch.max_tokens, now()),
@@ -326,7 +329,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             return deadline.0;
         }
         if let Some(suspension) = &self.suspension {
-            deadline.note(suspension.probe_at());
+            deadline.note(Some(suspension.probe_at()));
         } else if !self.publishing.is_paused(now) {
             deadline.note(self.outage_deadline());
             deadline.note(self.caps.grows_at());

@@ -1,8 +1,8 @@
 //! What a provider takes in one call, learned from what it refuses.
 //!
-//! A number that it told is kept for the run. Without one nothing is concluded from the refusal alone, which may be an outage's: only
-//! when a part of the refused batch is taken has the size mattered, and the part's size is the new limit. Such a guess is tried again:
-//! limits double now and then until they are what is configured, ever more rarely where that is refused.
+//! A number that it told is kept for the run. Without one nothing is concluded from the refusal alone, which may be an outage's or one
+//! record's: only when the refused batch is taken in parts, all of them, has its size mattered, and the largest part is the new limit. Such
+//! a guess is tried again: limits double now and then until they are what is configured, ever more rarely where that is refused.
 
 use std::time::{Duration, Instant};
 
@@ -86,7 +86,7 @@ impl Caps {
         lower(&mut self.limits, kind, most);
     }
 
-    /// A part of this size was taken of a batch that was refused.
+    /// A batch was refused and taken in parts of up to this size.
     pub fn taken(&mut self, kind: Kind, size: &Size, now: Instant) {
         if kind.of(size) >= kind.limit(&self.limits) {
             return;

@@ -8,6 +8,7 @@ use tracing::{info, warn};
 use super::publish::Outcome;
 use super::work::{Entry, Work};
 use super::{Pipeline, Sink, now};
+use crate::domain::batcher::Size;
 use crate::domain::bisect::{Search, Step};
 use crate::domain::caps::Kind;
 use crate::domain::record::RejectReason;
@@ -29,6 +30,19 @@ pub(super) struct Accused {
     pub(super) charge: Charge,
     /// The last call that was sent before.
     pub(super) after: u64,
+}
+
+/// So often a record that was alone from the beginning is refused before it is found guilty. One that a search found was refused in
+/// the calls before.
+const REFUSALS: u32 = 3;
+
+/// A batch that was too big, and is sent in parts.
+pub(super) struct Cut {
+    kind: Kind,
+    /// Records whose part is not taken yet.
+    left: usize,
+    /// The largest part that was taken.
+    taken: Size,
 }
 
 impl<E: Embedder, S: Sink> Pipeline<E, S> {
@@ -138,7 +152,8 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         };
         // A limit that this batch keeps is not why it was refused.
         let told = told.filter(|told| *told > 0 && *told < kind.of(&work.size()));
-        let mut most = work.entries.len().div_ceil(2);
+        let records = work.entries.len();
+        let mut most = records.div_ceil(2);
         if let Some(told) = told {
             self.caps.told(kind, told);
             self.limits_changed(message);
@@ -146,22 +161,45 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
                 most = usize::try_from(told).unwrap_or(most);
             }
         }
+        let cut = if told.is_none() { work.part_of.or_else(|| Some(self.cut(kind, records))) } else { None };
         for part in work.entries.chunks(most) {
             let mut part =
                 Work::new(&*self.embedder, part.to_vec(), work.attempts, None, self.successes, now);
-            part.part_of = told.is_none().then_some(kind);
+            part.part_of = cut;
             self.waiting.push_back(part);
         }
     }
 
-    /// A part of a refused batch was taken: its size mattered.
+    fn cut(&mut self, kind: Kind, records: usize) -> u64 {
+        self.ids += 1;
+        self.cuts.insert(self.ids, Cut { kind, left: records, taken: Size::default() });
+        self.ids
+    }
+
+    /// One record of it is refused alone, or was given up: its size may have said nothing of the others.
+    fn uncut(&mut self, work: &Work) {
+        if let Some(cut) = work.part_of {
+            self.cuts.remove(&cut);
+        }
+    }
+
+    /// A part of a refused batch was taken. Once all are, its size mattered.
     pub(super) fn part_taken(&mut self, work: &Work, now: Instant) {
-        if let Some(kind) = work.part_of {
-            let before = *self.caps.limits();
-            self.caps.taken(kind, &work.size(), now);
-            if *self.caps.limits() != before {
-                self.limits_changed("a larger batch was refused, a part of it was taken");
-            }
+        let Some(id) = work.part_of else { return };
+        let Some(cut) = self.cuts.get_mut(&id) else { return };
+        let size = work.size();
+        cut.left = cut.left.saturating_sub(size.records);
+        if cut.kind.of(&size) > cut.kind.of(&cut.taken) {
+            cut.taken = size;
+        }
+        if cut.left > 0 {
+            return;
+        }
+        let Some(cut) = self.cuts.remove(&id) else { return };
+        let before = *self.caps.limits();
+        self.caps.taken(cut.kind, &cut.taken, now);
+        if *self.caps.limits() != before {
+            self.limits_changed("a larger batch was refused, its parts were taken");
         }
     }
 
@@ -200,14 +238,14 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
     pub(super) fn proven(&mut self, call: u64, now: Instant) {
         for accused in self.accused.extract_if(.., |accused| accused.after < call).collect::<Vec<_>>() {
             let Accused { mut work, charge, .. } = accused;
-            match work.entries.pop() {
-                Some(entry) if work.entries.is_empty() && work.sent <= 1 => {
-                    self.reject(entry, &charge, work.attempts, now);
-                }
-                last => {
-                    work.entries.extend(last);
-                    self.convict(work, &charge, now);
-                }
+            if !work.is_lone() || work.sent > 1 {
+                self.convict(work, &charge, now);
+            } else if work.refusals < REFUSALS {
+                // Perhaps all were refused for a moment.
+                work.due = now;
+                self.waiting.push_back(work);
+            } else if let Some(entry) = work.entries.pop() {
+                self.reject(entry, &charge, work.attempts, now);
             }
         }
     }
@@ -218,6 +256,12 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         if work.entries.len() < work.sent {
             // The bad one may be among those that left meanwhile.
             self.waiting.push_back(work);
+            return;
+        }
+        self.uncut(&work);
+        if work.is_lone() && work.search.is_none() {
+            work.refusals += 1;
+            self.accuse(work, charge.clone());
             return;
         }
         let entries = std::mem::take(&mut work.entries);
@@ -247,8 +291,9 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
                 Step::Bad(entry) => match charge {
                     // The rest of the search goes on meanwhile, and may prove it.
                     Some(charge) => {
-                        let work =
+                        let mut work =
                             Work::new(&*self.embedder, vec![entry], attempts, None, self.successes, now);
+                        work.refusals = REFUSALS;
                         self.accuse(work, charge.clone());
                     }
                     // Only a failed call makes a lone record bad, and a failed call brings its charge.

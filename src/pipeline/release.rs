@@ -6,6 +6,7 @@ use std::time::Instant;
 use tracing::{info, warn};
 
 use super::guilt::Accused;
+use super::suspension::Suspension;
 use super::work::{Entry, Work};
 use super::{Held, Pipeline, Sink, age_seconds, now};
 use crate::admin::Partition;
@@ -40,15 +41,14 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
     /// paid work, which could not be committed otherwise; members that only rebalance wait for one another, and it is left.
     pub(super) fn revoked(&mut self, revoke: Revoke, now: Instant) {
         let Revoke { generations, within, leaving, reply } = revoke;
-        // The last drain is the one that ends the line.
-        self.cut_short = false;
         let needed = if leaving { self.needed(&generations) } else { Vec::new() };
         self.drop_unsent(&generations, &needed);
         self.revokes.push(Pending { generations, deadline: now + within, since: now, leaving, reply });
     }
 
     pub(super) fn lost(&mut self, generations: &[Generation]) {
-        self.close(generations);
+        // Unless they are assigned again before the end, this is how it ends.
+        self.cut_short |= !self.close(generations);
     }
 
     /// How far each lane has paid work, which is lost on the next owner unless all before it is settled.
@@ -58,7 +58,9 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
 
     /// Whether something that waits for another attempt is needed and due before the deadline.
     fn is_carried_on(&self, pending: &Pending) -> bool {
-        if !pending.leaving || self.suspension.is_some() || self.draining {
+        // A suspension may end in time.
+        let waits = |suspension: &Suspension| suspension.probe_at() >= pending.deadline;
+        if !pending.leaving || self.draining || self.suspension.as_ref().is_some_and(waits) {
             return false;
         }
         let needed = self.needed(&pending.generations);
@@ -142,6 +144,8 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
     /// `false`: what was paid for or published is done again by the next owner.
     fn close(&mut self, generations: &[Generation]) -> bool {
         let mut is_whole = true;
+        // Parts of cut batches may be among it.
+        self.cuts.clear();
         // What was on the wire when a revoke came may be waiting for another attempt by now.
         self.drop_unsent(generations, &[]);
         for generation in generations {

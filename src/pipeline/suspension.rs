@@ -17,13 +17,15 @@ pub(super) struct Suspension {
     next: Instant,
     interval: Duration,
     since: Instant,
+    /// The last call that was sent before: what succeeds of those says nothing.
+    after: u64,
     /// Nobody succeeded: then any success ends it, not only the canary's.
     outage: bool,
 }
 
 impl Suspension {
-    pub(super) fn probe_at(&self) -> Option<Instant> {
-        Some(self.next)
+    pub(super) fn probe_at(&self) -> Instant {
+        self.next
     }
 }
 
@@ -48,13 +50,16 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         if self.suspension.is_some() || self.draining {
             return;
         }
-        let first = self.config.provider.probe.first;
+        let probe = &self.config.provider.probe;
+        // Records are refused, not calls: a harmless word gets through whatever it is worth.
+        let first = if why == SuspendReason::DeadLetterRate { probe.cap } else { probe.first };
         let suspension = Suspension {
             why,
             message: message.to_owned(),
             next: now + first,
             interval: first,
             since: now,
+            after: self.ids,
             outage: false,
         };
         error!(reason = why.as_str(), why = message, "suspended: nothing is sent until a probe succeeds");
@@ -190,6 +195,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         }
         self.failing = None;
         // Whatever was in back-off failed for the outage's sake.
+        self.cuts.clear();
         for work in &mut self.waiting {
             work.due = now;
             work.failures = 0;
@@ -229,7 +235,8 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         if is_canary {
             self.canary.in_flight = false;
         }
-        if is_canary || self.suspension.as_ref().is_some_and(|suspension| suspension.outage) {
+        let ends = |suspension: &Suspension| suspension.outage || (is_canary && id > suspension.after);
+        if self.suspension.as_ref().is_some_and(ends) {
             self.resume(now);
         }
         self.proven(id, now);

@@ -309,7 +309,7 @@ async fn a_held_partition_that_left_no_longer_makes_the_worker_unready() {
     let line = Line::start(clear(RejectReason::Rejected), 64);
     line.assign(1);
     line.receive(&[(1, 0, "poison")]);
-    pass(LATENCY * 3).await;
+    pass(LATENCY * 8).await;
     for index in 0..2 {
         line.answer(index, Err(Refusal::Record("too large".to_owned())));
         pass(LATENCY).await;
@@ -351,7 +351,7 @@ async fn a_topic_that_accepts_does_not_speak_for_the_one_that_refuses() {
     line.assign(1);
     line.assign(2);
     line.receive(&[(1, 0, "poison"), (2, 0, "fine")]);
-    pass(LATENCY * 3).await;
+    pass(LATENCY * 8).await;
     assert_eq!((line.sent(), line.dead_letters()), (2, 1));
     let dead = usize::from(line.sent.lock().unwrap()[0].0.destination != Destination::DeadLetter);
     line.answer(dead, Err(Refusal::Topic("unknown".to_owned())));

@@ -7,7 +7,6 @@ use bytes::Bytes;
 
 use crate::domain::batcher::Size;
 use crate::domain::bisect::Search;
-use crate::domain::caps::Kind;
 use crate::domain::ledger::SlotId;
 use crate::domain::record::{Record, Text};
 use crate::domain::retry::Patience;
@@ -42,8 +41,10 @@ pub(super) struct Work {
     pub(super) patience: Patience,
     /// While the bad records of a refused batch are being looked for.
     pub(super) search: Option<Search<Arc<Entry>>>,
-    /// If it is a part of a batch that was too big: by what.
-    pub(super) part_of: Option<Kind>,
+    /// If it is a part of a batch that was too big: which.
+    pub(super) part_of: Option<u64>,
+    /// How often it was refused alone, each time with a success after it.
+    pub(super) refusals: u32,
     pub(super) due: Instant,
 }
 
@@ -58,7 +59,19 @@ impl Work {
     ) -> Self {
         let (body, tokens) = write(embedder, &entries);
         let patience = Patience::new(successes);
-        Self { entries, body, tokens, attempts, sent: 0, failures: 0, patience, search, part_of: None, due }
+        Self {
+            entries,
+            body,
+            tokens,
+            attempts,
+            sent: 0,
+            failures: 0,
+            patience,
+            search,
+            part_of: None,
+            refusals: 0,
+            due,
+        }
     }
 
     /// Leaves out what was given up. `false`: nothing is left to send.
@@ -70,7 +83,7 @@ impl Work {
         }
         if self.entries.len() != before && !self.entries.is_empty() {
             (self.body, self.tokens) = write(embedder, &self.entries);
-            // It is smaller than the part that was cut.
+            // It is smaller than the part that was cut: that this is taken says nothing.
             self.part_of = None;
         }
         !self.entries.is_empty()

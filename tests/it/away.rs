@@ -105,11 +105,12 @@ fn is_not_ready_while_its_topic_is_deleted() {
     };
     let line = Line::new(&broker, 2, settings());
     let fast = "  client: {topic.metadata.refresh.interval.ms: 1000}\n";
-    let mut worker = self::worker(&line, fast);
+    let start = || worker(&line, fast);
+    let mut worker = start();
     broker.produce(&line.input, documents(0, 5));
     line.wait_done(SOON, &worker);
     // Of three members of a group one has no partition of two.
-    let mut others = [self::worker(&line, fast), self::worker(&line, fast)];
+    let mut others = [start(), start()];
     for other in &mut others {
         other.process.wait_ready(other.admin, SOON);
     }

@@ -90,6 +90,8 @@ async fn a_drain_that_was_cut_short_long_ago_does_not_make_the_last_one_so() {
     let cut = line.revoke(1, LATENCY / 10);
     pass(LATENCY).await;
     assert_eq!(cut.try_recv().unwrap()[0].position, None);
+    // A rebalance ends with an assignment, if an empty one.
+    line.events.send(Event::Assigned(Vec::new())).unwrap();
     let drained = line.revoke(2, LATENCY);
     pass(LATENCY).await;
     assert!(drained.try_recv().is_ok());
@@ -153,4 +155,38 @@ async fn a_worker_with_wrong_settings_does_not_wait_for_what_it_will_never_send(
     let drained = line.let_go(1, LATENCY * 100, true);
     pass(LATENCY).await;
     assert!(drained.try_recv().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_waits_for_a_short_suspension_to_end() {
+    let line =
+        Line::start(Verdict::Suspend { why: SuspendReason::PaymentRequired, fatal_at_start: false }, 1);
+    line.assign(1);
+    line.receive(&[(1, 0, "one")]);
+    pass(LATENCY / 2).await;
+    line.receive(&[(1, 1, "two")]);
+    line.provider.takes.store(0, Ordering::Relaxed);
+    pass(LATENCY * 6 / 10).await;
+    line.provider.takes.store(usize::MAX, Ordering::Relaxed);
+    pass(LATENCY / 2).await;
+    assert_eq!((line.reason(), line.sent()), (Some("payment_required"), 1), "the second is paid for");
+    line.answer(0, Ok(()));
+    let drained = line.let_go(1, LATENCY * 20, true);
+    pass(LATENCY * 3).await;
+    assert_eq!(line.sent(), 2, "the first was sent again once the canary was answered");
+    line.answer(1, Ok(()));
+    pass(LATENCY).await;
+    assert_eq!(drained.try_recv().unwrap()[0].position.map(|at| at.next()), Some(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_lost_last_is_told_at_the_end() {
+    let line = Line::start(again(), 1);
+    line.assign(1);
+    line.receive(&[(1, 0, "fine")]);
+    pass(LATENCY * 2).await;
+    assert_eq!(line.sent(), 1);
+    line.lose(1);
+    line.events.send(Event::Closed { committed: true }).unwrap();
+    assert_eq!(line.running.await.unwrap(), Ended::CutShort);
 }

@@ -58,8 +58,8 @@ async fn no_word_from_before_an_outage_makes_a_record_bad() {
     let line = Line::start(unclear(), 1);
     line.assign(1);
     line.receive(&[(1, 0, "poison")]);
-    pass(LATENCY * 3).await;
-    assert_eq!((line.calls_with("ping"), line.dead_letters()), (1, 1), "a harmless word got through");
+    pass(LATENCY * 8).await;
+    assert_eq!((line.calls_with("ping"), line.dead_letters()), (3, 1), "a harmless word got through");
     line.receive(&[(1, 1, "fine"), (1, 2, "fine too")]);
     pass(LATENCY / 2).await;
     line.receive(&[(1, 3, "good")]);
@@ -85,6 +85,25 @@ async fn no_words_of_an_outage_make_a_record_bad_however_clear() {
     line.provider.takes.store(usize::MAX, Ordering::Relaxed);
     pass(Duration::from_secs(60)).await;
     assert_eq!((line.dead_letters(), line.reason(), line.sent()), (0, None, 30));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blip_that_ends_before_its_answer_comes_condemns_nobody() {
+    for size in [1, 4] {
+        let line = Line::start(clear(RejectReason::TooLarge), size);
+        line.assign(1);
+        for second in 0..200 {
+            line.receive(&[(1, second * 2, "fine"), (1, second * 2 + 1, "fine")]);
+            // Whatever is answered in this moment is refused, and nothing else.
+            line.provider.takes.store(if second % 5 == 4 { 0 } else { usize::MAX }, Ordering::Relaxed);
+            pass(Duration::from_millis(80)).await;
+            line.provider.takes.store(usize::MAX, Ordering::Relaxed);
+            pass(Duration::from_millis(920)).await;
+        }
+        pass(LATENCY * 20).await;
+        assert_eq!((line.sent(), line.dead_letters()), (400, 0), "batches of {size}");
+        assert!(line.provider.calls.lock().unwrap().len() > 200 * 2 / size, "some were refused");
+    }
 }
 
 #[tokio::test(start_paused = true)]

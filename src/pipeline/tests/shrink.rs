@@ -67,3 +67,13 @@ async fn a_second_of_refusals_teaches_nothing_that_lasts_and_condemns_nobody() {
     assert_eq!((line.reason(), line.dead_letters(), line.sent()), (None, 0, 128));
     assert_eq!(limit(&line), 64);
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_record_that_is_too_big_alone_teaches_nothing_of_batches() {
+    let line = Line::start(too_big(None), 64);
+    line.assign(1);
+    let text = |offset| if offset == 40 { "poison" } else { "fine" };
+    line.receive(&(0..64).map(|offset| (1, offset, text(offset))).collect::<Vec<_>>());
+    pass(LATENCY * 20).await;
+    assert_eq!((line.sent(), line.dead_letters(), limit(&line)), (64, 1, 64));
+}
