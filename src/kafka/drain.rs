@@ -138,7 +138,7 @@ fn commit(shared: &Arc<Shared>, positions: TopicPartitionList, deadline: Instant
         // Nobody waits any more once the deadline has passed.
         done.try_send(committed).ok();
     });
-    lock(&shared.helpers).push(committing);
+    shared.keep(committing);
     let result = wait(shared, &result, deadline);
     shared.stage("commit", since);
     shared.committed(matches!(result, Some(Ok(()))));

@@ -11,7 +11,7 @@ use rdkafka::consumer::Consumer;
 use tracing::{info, warn};
 
 use super::event::Event;
-use super::shared::{Client, Shared, lock, now};
+use super::shared::{Client, Shared, now};
 
 /// How often it is looked for.
 const EVERY: Duration = Duration::from_secs(2);
@@ -45,9 +45,7 @@ pub(super) fn look(shared: &Arc<Shared>) {
         }
         looking.looking.store(false, Ordering::Release);
     });
-    let mut helpers = lock(&shared.helpers);
-    helpers.retain(|helper| !helper.is_finished());
-    helpers.push(looking);
+    shared.keep(looking);
 }
 
 /// The first topic that is not there; `None` also when the worker leaves.

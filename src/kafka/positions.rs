@@ -32,7 +32,7 @@ enum Stand {
 /// Asks, beside the poll thread, and notes the answers. A partition without a committed position gets its first one committed, so that
 /// its lag is true from the start.
 pub(super) fn find_beside(client: Arc<Client>, shared: Arc<Shared>, opened: Vec<Assigned>) {
-    let helpers = Arc::clone(&shared);
+    let keeper = Arc::clone(&shared);
     let asking = std::thread::spawn(move || {
         let stands = match ask(&client, &opened, Start::Earliest, &|| ()) {
             Ok(stands) => stands,
@@ -42,9 +42,7 @@ pub(super) fn find_beside(client: Arc<Client>, shared: Arc<Shared>, opened: Vec<
         drop(client);
         shared.budget.unpark();
     });
-    let mut helpers = lock(&helpers.helpers);
-    helpers.retain(|helper| !helper.is_finished());
-    helpers.push(asking);
+    keeper.keep(asking);
 }
 
 /// Asks, on the poll thread, where the partitions without a committed position end, and makes that their start in `list`. librdkafka's own

@@ -95,6 +95,13 @@ impl Shared {
         self.metrics.stage_duration_seconds.with_label_values(&[stage]).observe(seconds);
     }
 
+    /// Keeps a helper thread, which holds the consumer: it is waited for at the end.
+    pub(super) fn keep(&self, helper: JoinHandle<()>) {
+        let mut helpers = lock(&self.helpers);
+        helpers.retain(|helper| !helper.is_finished());
+        helpers.push(helper);
+    }
+
     /// Says that the next start will repeat something.
     pub(super) fn left_uncommitted(&self) {
         self.left_uncommitted.store(true, Ordering::Release);

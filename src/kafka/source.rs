@@ -305,7 +305,7 @@ impl Poll {
     /// Lets the consumer go. Every queue holds it, and so may a helper thread.
     fn close(self) {
         let Self { consumer, shared, committer, .. } = self;
-        lock(&shared.helpers).push(committer.end());
+        shared.keep(committer.end());
         let held = std::mem::take(&mut lock(&shared.lanes).held);
         if !held.is_empty() {
             shared.tell(Event::Lost(held.values().map(|lane| lane.generation).collect()));
