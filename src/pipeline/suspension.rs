@@ -166,6 +166,10 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         }
         self.waiting.extend(accused.into_iter().map(|Accused { mut work, .. }| {
             work.due = due;
+            if !by_chance {
+                // It was refused as everything was.
+                work.refusals = 0;
+            }
             work
         }));
     }
