@@ -6,6 +6,7 @@ pub mod batcher;
 pub mod bisect;
 pub mod caps;
 pub mod ledger;
+pub mod rate;
 pub mod record;
 pub mod retry;
 pub mod tokens;

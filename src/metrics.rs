@@ -81,8 +81,10 @@ instruments! {
     api_concurrency_limit: IntGaugeVec by ["model"];
     /// Calls sent again, by the outcome of the call before.
     api_retries_total: IntCounterVec by ["model", "reason"];
-    /// Seconds in which a closed batch was held back, by what held it (requests, tokens, slots, hold_off).
+    /// Seconds in which a closed batch was held back, by what held it (requests, tokens, slots, hold_off, found).
     api_throttle_wait_seconds_total: CounterVec by ["model", "limit"];
+    /// What a provider limits in a minute: as it states in headers, and tokens as found out from what it refuses; 0: unknown.
+    provider_limit_per_minute: GaugeVec by ["source", "limit"];
     /// Tokens as the provider billed them, as we estimated them (each record once, when it is first sent), and of calls whose answer was of no use (wasted).
     tokens_total: IntCounterVec by ["model", "kind"];
     /// US dollars spent, as the provider reported them or as estimated from tokens and price.
@@ -167,8 +169,11 @@ impl Metrics {
         count(&self.tokens_total, Some(model), &["billed", "estimated", "wasted"]);
         let invalid = [RejectReason::NonFinite, RejectReason::WrongDimensions].map(RejectReason::as_str);
         count(&self.vectors_invalid_total, Some(model), &invalid);
-        for limit in ["requests", "tokens", "slots", "hold_off"] {
+        for limit in ["requests", "tokens", "slots", "hold_off", "found"] {
             self.api_throttle_wait_seconds_total.with_label_values(&[model, limit]);
+        }
+        for (source, limit) in [("stated", "requests"), ("stated", "tokens"), ("found", "tokens")] {
+            self.provider_limit_per_minute.with_label_values(&[source, limit]);
         }
         for limit in ["records", "tokens", "bytes"] {
             self.batch_limit.with_label_values(&[limit]);

@@ -3,6 +3,7 @@
 pub mod client;
 pub mod gate;
 pub mod hints;
+pub mod stated;
 pub mod triage;
 pub mod wire;
 

@@ -185,6 +185,16 @@ pub(super) fn fraction<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64
         .ok_or_else(|| Error::custom(format_args!("{scalar} is not a number")))
 }
 
+/// Reads `true` or `false`.
+pub(super) fn truth<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    match Scalar::deserialize(deserializer)? {
+        Scalar::Truth(truth) => Ok(truth),
+        Scalar::Text(text) if text.trim() == "true" => Ok(true),
+        Scalar::Text(text) if text.trim() == "false" => Ok(false),
+        other => Err(Error::custom(format_args!("{other} is neither true nor false"))),
+    }
+}
+
 /// Reads a value that is written as text of its own form, such as `50ms`.
 pub(super) fn parsed<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where

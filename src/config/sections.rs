@@ -88,6 +88,9 @@ pub struct Limits {
     /// Calls at a time.
     #[serde(deserialize_with = "scalar::number")]
     pub in_flight: usize,
+    /// Whether the limits that the provider states in headers are obeyed, where they are less than ours.
+    #[serde(deserialize_with = "scalar::truth")]
+    pub follow_headers: bool,
     /// How replicas divide the limits.
     #[serde(with = "choice")]
     pub share: Share,
@@ -104,6 +107,7 @@ impl Default for Limits {
             requests: None,
             tokens: None,
             in_flight: 16,
+            follow_headers: false,
             share: Share::Partitions,
             max_in_flight_bytes: Size(64 << 20),
             max_uncommitted: 10_000,

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::publish::{Kind, Outcome};
 use super::work::{Entry, Work};
 use super::{Pipeline, Sink, now};
 use crate::domain::batcher::Batch;
 use crate::output::{self, Outgoing};
+use crate::provider::stated::Stated;
 use crate::provider::{CallOutcome, Embedder, Failure, SuspendReason, Verdict};
 
 /// The text that tells a bad record from a bad configuration. Never published.
@@ -32,8 +33,8 @@ pub(super) struct Running {
 
 /// What a call tells the loop.
 pub(super) enum Called {
-    /// The last byte is here: the slot is free.
-    Received(u64, Instant),
+    /// The last byte is here: the slot is free. What the provider states about its limits came with it.
+    Received(u64, Instant, Stated),
     /// The answer is read.
     Finished(u64, Result<Answered, Failure>),
 }
@@ -120,11 +121,14 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         self.failing.get_or_insert((now, None));
         let (body, entries, estimate) = (work.body.clone(), work.entries.clone(), work.tokens);
         let id = self.remember(Some(work), estimate, now);
+        self.gate.sent(id, estimate, now);
         let (embedder, done) = (Arc::clone(&self.embedder), self.called.clone());
         let model = self.config.provider.model.clone();
         tokio::spawn(async move {
             let answer = embedder.send(body).await;
-            tell(&done, Called::Received(id, super::now()));
+            let stated =
+                answer.as_ref().map_or_else(|_| Stated::default(), |answer| Stated::read(&answer.headers));
+            tell(&done, Called::Received(id, super::now(), stated));
             let result = match answer {
                 Err(failure) => Err(failure),
                 Ok(answer) => {
@@ -168,7 +172,8 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
 
     pub(super) fn called(&mut self, called: Called) {
         match called {
-            Called::Received(id, at) => {
+            Called::Received(id, at, stated) => {
+                self.stated(stated);
                 if let Some(running) = self.running.get(&id) {
                     self.gate.release();
                     let seconds = at.saturating_duration_since(running.sent).as_secs_f64();
@@ -188,10 +193,48 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         }
     }
 
+    /// Shows what the provider states about its limits; obeys it if the settings say so.
+    fn stated(&mut self, stated: Stated) {
+        if !self.gate.stated(stated, self.config.limits.follow_headers, now()) {
+            return;
+        }
+        info!(requests = stated.requests, tokens = stated.tokens, "the provider states its limits a minute");
+        for (limit, amount) in [("requests", stated.requests), ("tokens", stated.tokens)] {
+            if let Some(amount) = amount {
+                self.metrics
+                    .provider_limit_per_minute
+                    .with_label_values(&["stated", limit])
+                    .set(amount as f64);
+            }
+        }
+    }
+
+    /// Tells the gate what a call says about the provider's rate.
+    fn rate_seen(&mut self, id: u64, running: &Running, outcome: CallOutcome) {
+        if running.work.is_none() {
+            return;
+        }
+        let limited = match outcome {
+            CallOutcome::Ok => Some(false),
+            CallOutcome::RateLimited => Some(true),
+            _ => None,
+        };
+        let before = self.gate.found_per_minute();
+        self.gate.ended(id, (running.estimate, running.sent), limited, now());
+        let found = self.gate.found_per_minute();
+        if let (None, Some(found)) = (before, found) {
+            info!(tokens_per_minute = found.round(), "the provider's limit was found: calls are paced");
+        }
+        let found = found.unwrap_or(0.0);
+        self.metrics.provider_limit_per_minute.with_label_values(&["found", "tokens"]).set(found);
+    }
+
     fn count_call(&mut self, id: u64, running: &Running, result: &Result<Answered, Failure>) {
+        let outcome = result.as_ref().map_or_else(|failure| failure.outcome, |_| CallOutcome::Ok);
+        self.rate_seen(id, running, outcome);
+        let outcome = outcome.as_str();
         let metrics = &self.metrics;
         let model = metrics.model();
-        let outcome = result.as_ref().map_or_else(|failure| failure.outcome, |_| CallOutcome::Ok).as_str();
         let seconds = now().saturating_duration_since(running.sent).as_secs_f64();
         metrics.api_requests_total.with_label_values(&[model, outcome]).inc();
         metrics.api_request_duration_seconds.with_label_values(&[model, outcome]).observe(seconds);

@@ -10,14 +10,18 @@ mod slots;
 #[cfg(test)]
 mod tests;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use self::bucket::Bucket;
 use self::slots::Slots;
+use super::stated::Stated;
 use crate::config::{Limits, Rate};
+use crate::domain::rate::HiddenRate;
 
 /// The most that can be owed, in bursts: a server that reports absurd usage slows the worker down, and does not stop it for a day.
 const MOST_OWED: i64 = 16;
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// When a call may start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,11 +45,13 @@ pub enum Limit {
     Slots,
     /// The hold-off that a provider asked for.
     HoldOff,
+    /// The rate that was found out, because nobody told it.
+    Found,
 }
 
 impl Limit {
     /// Every limit.
-    pub const ALL: [Self; 4] = [Self::Requests, Self::Tokens, Self::Slots, Self::HoldOff];
+    pub const ALL: [Self; 5] = [Self::Requests, Self::Tokens, Self::Slots, Self::HoldOff, Self::Found];
 
     /// The limit as a label.
     pub fn as_str(self) -> &'static str {
@@ -54,6 +60,7 @@ impl Limit {
             Self::Tokens => "tokens",
             Self::Slots => "slots",
             Self::HoldOff => "hold_off",
+            Self::Found => "found",
         }
     }
 }
@@ -61,6 +68,12 @@ impl Limit {
 /// See the module.
 #[derive(Debug)]
 pub struct Gate {
+    /// Requests and tokens as the settings say.
+    configured: (Option<Rate>, Option<Rate>),
+    /// What the provider says about itself.
+    stated: Stated,
+    /// What it does not say.
+    hidden: HiddenRate,
     requests: Option<(Rate, Bucket)>,
     tokens: Option<(Rate, Bucket)>,
     batch_tokens: u64,
@@ -76,6 +89,9 @@ impl Gate {
     pub fn new(limits: &Limits, max_tokens_per_batch: u64, now: Instant) -> Self {
         let (share, batch_tokens) = (1.0, max_tokens_per_batch);
         Self {
+            configured: (limits.requests, limits.tokens),
+            stated: Stated::default(),
+            hidden: HiddenRate::default(),
             requests: limits.requests.map(|rate| (rate, Bucket::drained(rate, share, 1, now))),
             tokens: limits.tokens.map(|rate| (rate, Bucket::drained(rate, share, batch_tokens, now))),
             batch_tokens,
@@ -89,7 +105,7 @@ impl Gate {
     /// Lets one call of `tokens` (estimated) through, and takes its slot, its request and its tokens, with what is owed; or lets it wait.
     /// A refusal takes nothing, except where more than a burst is to pay: then parts of it are paid as they are earned.
     pub fn admit(&mut self, tokens: u64, now: Instant) -> bool {
-        if self.held(now).is_some() || !self.slots.free() {
+        if self.held(now).is_some() || !self.slots.free() || !self.hidden.is_ready(now) {
             return false;
         }
         if !self.pay_excess(tokens, now) {
@@ -105,16 +121,18 @@ impl Gate {
         if let Some((_, bucket)) = &self.requests {
             bucket.take(1, now);
         }
+        self.hidden.take(tokens);
         self.slots.take();
         true
     }
 
     /// When [`admit`](Self::admit) of `tokens` is worth calling.
     pub fn ready_at(&self, tokens: u64, now: Instant) -> Ready {
-        if !self.slots.free() {
+        if !self.slots.free() || self.hidden.awaits_answer() {
             return Ready::Slot;
         }
-        let rates = self.requests_ready_at(now).max(self.tokens_ready_at(tokens, now));
+        let rates =
+            self.requests_ready_at(now).max(self.tokens_ready_at(tokens, now)).max(self.hidden.ready_at(now));
         self.held(now).max(rates).map_or(Ready::Now, Ready::At)
     }
 
@@ -127,7 +145,10 @@ impl Gate {
             return Some(Limit::Slots);
         }
         match (self.requests_ready_at(now), self.tokens_ready_at(tokens, now)) {
-            (None, None) => None,
+            (None, None) => {
+                let found = self.hidden.awaits_answer() || self.hidden.ready_at(now).is_some();
+                found.then_some(Limit::Found)
+            }
             (requests, tokens) if requests > tokens => Some(Limit::Requests),
             _ => Some(Limit::Tokens),
         }
@@ -170,6 +191,51 @@ impl Gate {
                 *bucket = Bucket::drained(*rate, self.share, batch, now);
             }
         }
+    }
+
+    /// What the provider says about its own limits: obeyed if `follow`, where it is less than what is configured. Whether it is news.
+    pub fn stated(&mut self, stated: Stated, follow: bool, now: Instant) -> bool {
+        let merged = self.stated.merged(stated);
+        if merged == self.stated {
+            return false;
+        }
+        self.stated = merged;
+        if follow {
+            self.follow(now);
+        }
+        true
+    }
+
+    fn follow(&mut self, now: Instant) {
+        let parts = [
+            (&mut self.requests, self.configured.0, self.stated.requests, 1),
+            (&mut self.tokens, self.configured.1, self.stated.tokens, self.batch_tokens),
+        ];
+        for (part, configured, stated, batch) in parts {
+            let Some(rate) = slower(configured, stated) else { continue };
+            if part.as_ref().is_none_or(|(present, _)| *present != rate) {
+                *part = Some((rate, Bucket::drained(rate, self.share, batch, now)));
+            }
+        }
+    }
+
+    /// A call that was admitted is on the wire.
+    pub fn sent(&mut self, id: u64, tokens: u64, now: Instant) {
+        self.hidden.sent(id, tokens, now);
+    }
+
+    /// What became of a call: `Some(true)` if it was refused because of the rate, `None` if its end says nothing about the rate.
+    pub fn ended(&mut self, id: u64, (tokens, sent): (u64, Instant), limited: Option<bool>, now: Instant) {
+        match limited {
+            Some(true) => self.hidden.refused(id, tokens, sent, now),
+            Some(false) => self.hidden.taken(id, now),
+            None => self.hidden.lost(id),
+        }
+    }
+
+    /// Tokens a minute that were found out; `None`: nothing was.
+    pub fn found_per_minute(&self) -> Option<f64> {
+        self.hidden.per_second().map(|rate| rate * 60.0)
     }
 
     /// Calls in flight.
@@ -222,6 +288,19 @@ impl Gate {
             None => self.tokens.as_ref().and_then(|(_, bucket)| bucket.ready_at(self.charge(tokens), now)),
         }
     }
+}
+
+/// The slower of what is configured and what the provider says, the latter in units a minute.
+fn slower(configured: Option<Rate>, stated: Option<u64>) -> Option<Rate> {
+    let stated = stated.map(|amount| Rate { amount, period: MINUTE });
+    match (configured, stated) {
+        (Some(ours), Some(theirs)) => Some(if per_second(theirs) < per_second(ours) { theirs } else { ours }),
+        (ours, theirs) => ours.or(theirs),
+    }
+}
+
+fn per_second(rate: Rate) -> f64 {
+    rate.amount as f64 / rate.period.as_secs_f64()
 }
 
 fn signed(tokens: u64) -> i64 {
