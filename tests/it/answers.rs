@@ -80,6 +80,7 @@ fn worker(line: &Line<'_>, row: &Row) -> Worker {
     let admin = http::free_address();
     let mut environment = vec![
         ("EMBEDSTREAM__PROVIDER__TIMEOUT", "2s"),
+        ("EMBEDSTREAM__PROVIDER__CONNECT_TIMEOUT", "1s"),
         ("EMBEDSTREAM__PROVIDER__PROBE__FIRST", "200ms"),
         ("EMBEDSTREAM__PROVIDER__PROBE__CAP", "500ms"),
     ];
@@ -234,17 +235,17 @@ fn outcomes(line: &Line<'_>, row: &Row, seen: &mut Seen) -> Result<(), String> {
 /// Whether it did what the row says.
 fn judge(row: &Row, seen: &Seen) -> Result<(), String> {
     let reasons: Vec<&str> = seen.suspended.iter().map(String::as_str).collect();
-    let (mut allowed, mut right) = (Vec::new(), true);
-    match &row.expect {
-        Expect::Fine => right = seen.retried.is_empty() && seen.shrunk.is_empty(),
-        Expect::Retried => right = !seen.retried.is_empty(),
-        Expect::Shrunk(limit) => right = seen.shrunk.contains_key(limit),
-        Expect::Dead(reason) => right = seen.dead.keys().eq([reason]),
+    let mut allowed = Vec::new();
+    let right = match &row.expect {
+        Expect::Fine => seen.retried.is_empty() && seen.shrunk.is_empty(),
+        Expect::Retried => !seen.retried.is_empty(),
+        Expect::Shrunk(limit) => seen.shrunk.contains_key(limit),
+        Expect::Dead(reason) => seen.dead.keys().eq([reason]),
         Expect::Suspended(reason) => {
             allowed.push(reason.as_str());
-            right = seen.suspended.contains(reason);
+            seen.suspended.contains(reason)
         }
-    }
+    };
     allowed.extend(row.also.iter().map(String::as_str));
     if !right {
         return Err(format!("expected {:?}", row.expect));
