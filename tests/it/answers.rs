@@ -20,7 +20,7 @@ use crate::support::{http, within};
 use rows::{Expect, Row};
 
 /// Rows at a time: they mostly wait.
-const LANES: usize = 6;
+const LANES: usize = 16;
 const READY: Duration = Duration::from_secs(60);
 const DONE: Duration = Duration::from_secs(60);
 const END: Duration = Duration::from_secs(30);
@@ -68,8 +68,8 @@ fn record(n: usize, row: &Row) -> Outgoing {
     // Two texts of one batch that are harmful together.
     let mark = match n {
         _ if poison => POISON,
-        41 => "[[one]]",
-        44 => "[[other]]",
+        33 => "[[one]]",
+        38 => "[[other]]",
         _ => "plain",
     };
     let text = "word ".repeat(row.words);
