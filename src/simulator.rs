@@ -8,12 +8,18 @@ mod answer;
 mod body;
 pub mod broker;
 pub mod bucket;
+mod cache;
 mod calls;
 mod connection;
 pub mod corpus;
 pub mod faults;
+mod limits;
+mod probes;
+pub mod profile;
 mod provider;
+mod reply;
 mod request;
+mod shape;
 pub mod vectors;
 
 use std::fmt;
@@ -27,8 +33,9 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 pub use broker::Broker;
-pub use calls::Ledger;
+pub use calls::{Bill, Ledger};
 pub use faults::{Faults, FaultsError};
+pub use profile::{Hints, Profile};
 
 use connection::{Connections, Door, Switch};
 use faults::Script;
@@ -59,8 +66,12 @@ pub struct Settings {
     pub usd_per_million_tokens: f64,
     /// What goes wrong.
     pub faults: Faults,
-    /// The only key that is accepted; none: every call is.
+    /// The only key that is accepted; none: every call is. The limits are each key's own.
     pub key: Option<String>,
+    /// What kind of server it is.
+    pub profile: Profile,
+    /// What it tells of its limits; none: what its kind tells.
+    pub hints: Option<Hints>,
 }
 
 impl Default for Settings {
@@ -76,6 +87,8 @@ impl Default for Settings {
             usd_per_million_tokens: 0.02,
             faults: Faults::none(),
             key: None,
+            profile: Profile::default(),
+            hints: None,
         }
     }
 }
@@ -87,6 +100,8 @@ impl fmt::Debug for Settings {
             .field("requests_per_minute", &self.requests_per_minute)
             .field("tokens_per_minute", &self.tokens_per_minute)
             .field("dimensions", &self.dimensions)
+            .field("profile", &self.profile)
+            .field("hints", &self.hints)
             .field("key", &self.key.as_ref().map(|_| "[redacted]"))
             .finish_non_exhaustive()
     }
@@ -137,7 +152,8 @@ pub struct Running {
 impl Running {
     /// The base URL, as the worker's `provider.url` wants it.
     pub fn url(&self) -> String {
-        format!("http://{}/v1", self.addr)
+        let path = if self.shared.profile == Profile::Azure { "openai/deployments/simulator" } else { "v1" };
+        format!("http://{}/{path}", self.addr)
     }
 
     /// What was asked and billed so far.

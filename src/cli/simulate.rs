@@ -9,10 +9,11 @@ use clap::Args;
 
 use super::exit::Failure;
 use super::runtime;
-use crate::simulator::{Faults, FaultsError, MOST_DIMENSIONS, Settings, Simulator};
+use crate::simulator::{Faults, FaultsError, Hints, MOST_DIMENSIONS, Profile, Settings, Simulator};
 
 const AFTER_HELP: &str = "\
-It answers POST /v1/embeddings as OpenRouter does, counts tokens exactly, and keeps a ledger of what it was asked at /ledger. Its \
+It answers POST /v1/embeddings as OpenRouter does, or as the server of --profile, with its limits and the shape of its errors; \
+counts tokens exactly, and keeps a ledger of what it was asked and has billed, in all and for each key, at /ledger. Its \
 vectors are lexical: hashed words and character n-grams, so that texts with the same words are near each other. They are no model's.
 
 A worker uses it with provider.url: http://127.0.0.1:8089/v1 (or EMBEDSTREAM__PROVIDER__URL).
@@ -23,7 +24,15 @@ A fault script is YAML or JSON; the first rule that fits a call decides:
   - when: {every: 10}
     then: {status: 429, retry_after: 1}
   - when: {after: 10s, until: 70s}
-    then: {reset: true}";
+    then: {reset: true}
+
+when: every, from, to, times (counts of calls), contains, inputs_over, bytes_over, after, until, until_quiet, probability.
+then, with anything: delay, delay_each, headers, retry_after, prefix, close_at_reuse.
+then, instead of an answer: status with body, html, error_in_200, reset, hang.
+then, a body that comes badly: cut_body_at with announced, stall_body_at, trickle, gzip_cut.
+then, an answer that is bent: empty_data, drop_last, extra, shuffle, no_index, non_finite, zero, dimensions, no_usage, usage, model, \
+unnormalised, noise, previous, index (duplicate, one_based, strings, one_missing), vector (nulls, nil, nan, empty, short, overflow, \
+nested; the first one only), encoding (float, base64, byte_short, unpadded, url_safe, big_endian).";
 
 /// The arguments of `simulate`.
 #[derive(Debug, Args)]
@@ -47,9 +56,16 @@ pub(super) struct Simulate {
     /// What goes wrong: a fault script
     #[arg(long, value_name = "FILE")]
     faults: Option<PathBuf>,
-    /// The only key that is accepted; without it every key is, and none
+    /// The only key that is accepted; without it every key is, and none. Limits are each key's own
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
+    /// What kind of server it is: openrouter, openai, azure, tei, vllm, ollama, llamacpp, siliconflow, mistral or infinity
+    #[arg(long, value_name = "NAME", default_value = "openrouter")]
+    profile: Profile,
+    /// What a 429 of the limits tells: all, none (the limits are hidden), retry_after, openrouter or openai; without it what the
+    /// profile's server tells
+    #[arg(long, value_name = "KIND")]
+    hints: Option<Hints>,
 }
 
 pub(super) fn run(args: &Simulate) -> Result<(), Failure> {
@@ -73,6 +89,8 @@ pub(super) fn run(args: &Simulate) -> Result<(), Failure> {
         dimensions: args.dimensions,
         faults,
         key: args.key.clone(),
+        profile: args.profile,
+        hints: args.hints,
         ..Settings::default()
     };
     let shutdown = crate::signals::Shutdown::listen(Duration::from_secs(5))

@@ -3,11 +3,10 @@
 use std::fmt::Write as _;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE};
 use serde_json::{Value, json};
 
-use super::calls::cost_usd;
-use super::faults::Then;
+use super::faults::{Encoding, Index, Odd, Then};
 use super::request::Request;
 use super::vectors;
 
@@ -15,15 +14,56 @@ use super::vectors;
 pub(super) const PAGE: &str = "<!DOCTYPE html>\n<html><head><title>Just a moment...</title></head>\
     <body><h1>Checking your connection</h1><p>This page will be back shortly.</p></body></html>\n";
 
+/// What is in a good answer.
+pub(super) struct Good<'a> {
+    pub(super) request: &'a Request,
+    /// The texts that are embedded: the request's, unless a fault takes others.
+    pub(super) texts: &'a [String],
+    /// The native length of a vector.
+    pub(super) native: usize,
+    /// What is billed.
+    pub(super) tokens: u64,
+    /// In USD, from servers that say so.
+    pub(super) cost: Option<f64>,
+    /// The number of the call.
+    pub(super) call: u64,
+}
+
 /// The body of a 200: embeds every input, CPU work. `bend` is what a fault changes about it.
-pub(super) fn embeddings(
-    request: &Request,
-    native: usize,
-    usd_per_million: f64,
-    call: u64,
-    bend: &Then,
-) -> Vec<u8> {
-    let mut places: Vec<(usize, usize)> = (0..request.inputs.len()).map(|at| (at, at)).collect();
+pub(super) fn embeddings(good: &Good<'_>, bend: &Then) -> Vec<u8> {
+    let request = good.request;
+    let wanted = bend.dimensions.or(request.dimensions).unwrap_or(good.native);
+    let encoding = bend.encoding.unwrap_or(if request.base64 { Encoding::Base64 } else { Encoding::Float });
+    let places = places(request.inputs.len(), bend);
+    let each = if encoding == Encoding::Float { wanted * 8 } else { wanted * 16 / 3 } + 64;
+    let mut body = String::with_capacity(places.len() * each + 256);
+    body.push_str(r#"{"object":"list","data":["#);
+    for (nth, (text, index)) in places.into_iter().enumerate() {
+        if nth > 0 {
+            body.push(',');
+        }
+        body.push_str(r#"{"object":"embedding","#);
+        write_index(&mut body, index, bend);
+        body.push_str(r#""embedding":"#);
+        let odd = bend.vector.filter(|_| index == 0);
+        let length = if odd == Some(Odd::Short) { (wanted / 2).max(1) } else { wanted };
+        // An off-by-one answer may be asked for more texts than there were.
+        let text = good.texts.get(text % good.texts.len().max(1)).map_or("nothing", String::as_str);
+        let vector = bent(vector(text, good.native, length), bend, index);
+        match odd {
+            Some(odd) => write_odd(&mut body, odd, &vector, encoding),
+            None => write_vector(&mut body, &vector, encoding),
+        }
+        body.push('}');
+    }
+    body.push_str("],");
+    body.push_str(&rest(good, bend).to_string()[1..]);
+    body.into_bytes()
+}
+
+/// Which text stands where, and the index it is given.
+fn places(count: usize, bend: &Then) -> Vec<(usize, usize)> {
+    let mut places: Vec<(usize, usize)> = (0..count).map(|at| (at, at)).collect();
     if bend.empty_data {
         places.clear();
     }
@@ -38,41 +78,36 @@ pub(super) fn embeddings(
     if bend.shuffle {
         places.reverse();
     }
-    let wanted = bend.dimensions.or(request.dimensions).unwrap_or(native);
-    let each = if request.base64 { wanted * 16 / 3 } else { wanted * 8 } + 64;
-    let mut body = String::with_capacity(places.len() * each + 256);
-    body.push_str(r#"{"object":"list","data":["#);
-    for (nth, (text, index)) in places.into_iter().enumerate() {
-        if nth > 0 {
-            body.push(',');
+    places
+}
+
+/// All that comes after the embeddings.
+fn rest(good: &Good<'_>, bend: &Then) -> Value {
+    let mut rest = json!({"model": bend.model.as_deref().unwrap_or(&good.request.model)});
+    if !bend.no_usage {
+        let tokens = (good.tokens as f64 * bend.usage.unwrap_or(1.0)) as u64;
+        rest["usage"] = json!({"prompt_tokens": tokens, "total_tokens": tokens});
+        if let Some(cost) = good.cost {
+            rest["usage"]["cost"] = json!(cost);
         }
-        body.push_str(r#"{"object":"embedding","#);
-        if !bend.no_index {
-            // Writing into a String cannot fail.
-            write!(body, r#""index":{index},"#).expect("a String takes every write");
-        }
-        body.push_str(r#""embedding":"#);
-        let vector = vector(&request.inputs[text], native, wanted);
-        write_vector(&mut body, &bent(vector, bend, index), request.base64);
-        body.push('}');
     }
-    body.push_str("],");
-    let mut rest = json!({
-        "model": request.model,
-        "usage": {
-            "prompt_tokens": request.tokens,
-            "total_tokens": request.tokens,
-            "cost": cost_usd(request.tokens, usd_per_million),
-        },
-        "id": format!("gen-emb-{call}"),
-    });
-    if bend.no_usage
-        && let Some(members) = rest.as_object_mut()
-    {
-        members.remove("usage");
-    }
-    body.push_str(&rest.to_string()[1..]);
-    body.into_bytes()
+    rest["id"] = json!(format!("gen-emb-{}", good.call));
+    rest
+}
+
+// Writing into a String cannot fail.
+const TAKES_ALL: &str = "a String takes every write";
+
+fn write_index(body: &mut String, index: usize, bend: &Then) {
+    let index = match bend.index {
+        _ if bend.no_index => return,
+        Some(Index::OneMissing) if index == 0 => return,
+        Some(Index::Duplicate) if index == 1 => "0".to_owned(),
+        Some(Index::OneBased) => (index + 1).to_string(),
+        Some(Index::Strings) => format!("\"{index}\""),
+        _ => index.to_string(),
+    };
+    write!(body, r#""index":{index},"#).expect(TAKES_ALL);
 }
 
 /// Shorter than the native length: sliced, as a Matryoshka model does. Longer: another model's vector.
@@ -84,17 +119,58 @@ fn bent(mut vector: Vec<f32>, bend: &Then, index: usize) -> Vec<f32> {
     if index == 0 && (bend.non_finite || bend.zero) {
         vector.fill(if bend.zero { 0.0 } else { f32::NAN });
     }
+    if bend.unnormalised {
+        vector.iter_mut().for_each(|value| *value *= 3.0);
+    }
+    if bend.noise {
+        // Every second value by 0.03 of a normalised vector's mean square: about 0.001 off in cosine.
+        let step = 0.045 / (vector.len() as f32).sqrt();
+        vector
+            .iter_mut()
+            .enumerate()
+            .for_each(|(at, value)| *value += if at % 2 == 0 { step } else { -step });
+    }
     vector
 }
 
-fn write_vector(body: &mut String, vector: &[f32], base64: bool) {
-    if base64 {
-        let bytes: Vec<u8> = vector.iter().flat_map(|value| value.to_le_bytes()).collect();
-        body.push('"');
-        STANDARD.encode_string(bytes, body);
-        body.push('"');
-        return;
+fn write_odd(body: &mut String, odd: Odd, vector: &[f32], encoding: Encoding) {
+    let list = |value: &str| format!("[{}]", vec![value; vector.len()].join(","));
+    match odd {
+        Odd::Nulls => body.push_str(&list("null")),
+        Odd::Nil => body.push_str("null"),
+        Odd::Nan => body.push_str(&list("NaN")),
+        Odd::Empty => body.push_str("[]"),
+        Odd::Overflow => body.push_str(&list("1e39")),
+        Odd::Short => write_vector(body, vector, encoding),
+        Odd::Nested => {
+            body.push('[');
+            write_vector(body, vector, Encoding::Float);
+            body.push(']');
+        }
     }
+}
+
+fn write_vector(body: &mut String, vector: &[f32], encoding: Encoding) {
+    if encoding == Encoding::Float {
+        return write_floats(body, vector);
+    }
+    let bytes = |turn: fn(f32) -> [u8; 4]| vector.iter().copied().flat_map(turn).collect::<Vec<u8>>();
+    let mut little = bytes(f32::to_le_bytes);
+    body.push('"');
+    match encoding {
+        Encoding::ByteShort => {
+            little.pop();
+            STANDARD.encode_string(little, body);
+        }
+        Encoding::Unpadded => STANDARD_NO_PAD.encode_string(little, body),
+        Encoding::UrlSafe => URL_SAFE.encode_string(little, body),
+        Encoding::BigEndian => STANDARD.encode_string(bytes(f32::to_be_bytes), body),
+        Encoding::Base64 | Encoding::Float => STANDARD.encode_string(little, body),
+    }
+    body.push('"');
+}
+
+fn write_floats(body: &mut String, vector: &[f32]) {
     body.push('[');
     for (at, value) in vector.iter().enumerate() {
         if at > 0 {
@@ -104,7 +180,7 @@ fn write_vector(body: &mut String, vector: &[f32], base64: bool) {
             // Most of a short text's vector.
             body.push_str("0.0");
         } else if value.is_finite() {
-            write!(body, "{value}").expect("a String takes every write");
+            write!(body, "{value}").expect(TAKES_ALL);
         } else {
             body.push_str("null");
         }
@@ -112,124 +188,5 @@ fn write_vector(body: &mut String, vector: &[f32], base64: bool) {
     body.push(']');
 }
 
-/// An error as OpenRouter writes it.
-pub(super) fn error(status: u16, message: Option<&str>, headers: Option<Value>) -> Value {
-    let (standard, kind) = match status {
-        400 => ("Input validation failed", "invalid_request"),
-        401 => ("No auth credentials found", "authentication"),
-        402 => (
-            "Insufficient credits. Add more using https://openrouter.ai/settings/credits",
-            "payment_required",
-        ),
-        403 => ("Access to this model is not permitted", "permission_denied"),
-        404 => ("No endpoints found for this model", "not_found"),
-        408 | 504 => ("The request timed out", "timeout"),
-        413 => ("Payload too large", "payload_too_large"),
-        422 => ("Unprocessable request", "unprocessable"),
-        429 => ("Rate limit exceeded", "rate_limit_exceeded"),
-        502 => ("Provider returned error", "provider_unavailable"),
-        503 | 529 => ("Provider is overloaded", "provider_overloaded"),
-        500..=599 => ("Internal Server Error", "server"),
-        _ => ("Unexpected status", "unmapped"),
-    };
-    let mut metadata = json!({"error_type": kind});
-    if let Some(headers) = headers {
-        metadata["headers"] = headers;
-    }
-    json!({"error": {"code": status, "message": message.unwrap_or(standard), "metadata": metadata}})
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn request(base64: bool) -> Request {
-        let inputs = vec!["first text".into(), "second text".into(), "third one".into()];
-        Request { model: "m".into(), inputs, base64, dimensions: None, tokens: 10 }
-    }
-
-    fn answer(request: &Request, bend: Then) -> Value {
-        serde_json::from_slice(&embeddings(request, 16, 0.02, 7, &bend)).unwrap()
-    }
-
-    fn floats(value: &Value) -> Vec<f32> {
-        match value {
-            Value::String(text) => {
-                let bytes = STANDARD.decode(text).unwrap();
-                bytes.chunks_exact(4).map(|c| f32::from_le_bytes(c.try_into().unwrap())).collect()
-            }
-            list => serde_json::from_value(list.clone()).unwrap(),
-        }
-    }
-
-    #[test]
-    fn both_encodings_hold_the_same_bits() {
-        let (float, base64) =
-            (answer(&request(false), Then::default()), answer(&request(true), Then::default()));
-        for at in 0..3 {
-            let bits = |v: &Value| {
-                floats(&v["data"][at]["embedding"]).into_iter().map(f32::to_bits).collect::<Vec<_>>()
-            };
-            assert_eq!(bits(&float), bits(&base64));
-            assert_eq!(float["data"][at]["index"], at);
-        }
-        assert!(float["data"][0]["embedding"].is_array() && base64["data"][0]["embedding"].is_string());
-        assert_eq!(float["object"], "list");
-        assert_eq!(float["data"][0]["object"], "embedding");
-        assert_eq!(float["model"], "m");
-        assert_eq!(float["id"], "gen-emb-7");
-        assert_eq!(float["usage"]["prompt_tokens"], 10);
-        assert_eq!(float["usage"]["total_tokens"], 10);
-        assert!((float["usage"]["cost"].as_f64().unwrap() - 2e-7).abs() < 1e-15);
-    }
-
-    #[test]
-    fn a_shorter_length_is_sliced_and_normalised() {
-        let short = answer(&Request { dimensions: Some(8), ..request(false) }, Then::default());
-        let long = answer(&request(false), Then::default());
-        let expected = vectors::shorten(floats(&long["data"][1]["embedding"]), 8);
-        assert_eq!(floats(&short["data"][1]["embedding"]), expected);
-    }
-
-    #[test]
-    fn every_bend_shows() {
-        let count = |bend: Then| answer(&request(true), bend)["data"].as_array().unwrap().len();
-        assert_eq!(count(Then { empty_data: true, ..Then::default() }), 0);
-        assert_eq!(count(Then { drop_last: true, ..Then::default() }), 2);
-        assert_eq!(count(Then { extra: true, ..Then::default() }), 4);
-        let extra = answer(&request(true), Then { extra: true, ..Then::default() });
-        assert_eq!(extra["data"][3]["index"], 3);
-
-        let good = answer(&request(true), Then::default());
-        let shuffled = answer(&request(true), Then { shuffle: true, ..Then::default() });
-        for (at, index) in [(0, 2), (1, 1), (2, 0)] {
-            assert_eq!(shuffled["data"][at]["index"], index);
-            assert_eq!(shuffled["data"][at]["embedding"], good["data"][index]["embedding"]);
-        }
-        let bare = answer(&request(true), Then { no_index: true, no_usage: true, ..Then::default() });
-        assert!(bare["data"][0].get("index").is_none() && bare.get("usage").is_none());
-        assert_eq!(bare["model"], "m");
-
-        let null = answer(&request(false), Then { non_finite: true, ..Then::default() });
-        assert!(null["data"][0]["embedding"].as_array().unwrap().iter().all(Value::is_null));
-        assert!(floats(&null["data"][1]["embedding"]).iter().all(|v| v.is_finite()));
-        let nan = answer(&request(true), Then { non_finite: true, ..Then::default() });
-        assert!(floats(&nan["data"][0]["embedding"]).iter().all(|v| v.is_nan()));
-        let zero = answer(&request(true), Then { zero: true, ..Then::default() });
-        assert!(floats(&zero["data"][0]["embedding"]).iter().all(|v| *v == 0.0));
-        for wrong in [4, 32] {
-            let other = answer(&request(true), Then { dimensions: Some(wrong), ..Then::default() });
-            assert_eq!(floats(&other["data"][2]["embedding"]).len(), wrong);
-        }
-    }
-
-    #[test]
-    fn errors_have_openrouters_shape() {
-        for status in 400..=599 {
-            let body = error(status, None, None);
-            assert_eq!(body["error"]["code"], status);
-            assert!(!body["error"]["message"].as_str().unwrap().is_empty());
-            assert!(body["error"]["metadata"]["error_type"].is_string());
-        }
-    }
-}
+mod tests;

@@ -19,21 +19,36 @@ pub(super) struct Pieces {
     rest: Bytes,
     piece: usize,
     pause: Duration,
-    /// Whether the connection breaks after the last piece instead of ending.
-    cut: bool,
+    end: End,
     waiting: Option<Pin<Box<Sleep>>>,
+}
+
+/// What comes after the last piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// The end of the body.
+    Whole,
+    /// The connection breaks.
+    Cut,
+    /// Nothing, for ever.
+    Silence,
 }
 
 impl Pieces {
     /// The first `length` bytes, then the connection closes. The body is announced without a length, so that only the missing end tells.
     pub(super) fn cut(body: Bytes, length: usize) -> Self {
         let rest = body.slice(..length.min(body.len()));
-        Self { piece: rest.len().max(1), rest, pause: BEFORE_THE_CUT, cut: true, waiting: None }
+        Self { piece: rest.len().max(1), rest, pause: BEFORE_THE_CUT, end: End::Cut, waiting: None }
+    }
+
+    /// The first `length` bytes, then silence.
+    pub(super) fn stall(body: Bytes, length: usize) -> Self {
+        Self { end: End::Silence, ..Self::cut(body, length) }
     }
 
     /// The whole body in drops.
     pub(super) fn trickle(body: Bytes, trickle: Trickle) -> Self {
-        Self { rest: body, piece: trickle.bytes.max(1), pause: trickle.every, cut: false, waiting: None }
+        Self { rest: body, piece: trickle.bytes.max(1), pause: trickle.every, end: End::Whole, waiting: None }
     }
 }
 
@@ -49,12 +64,17 @@ impl http_body::Body for Pieces {
                 return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
             }
         }
-        if self.rest.is_empty() && !self.cut {
-            return Poll::Ready(None);
+        if self.rest.is_empty() {
+            match self.end {
+                End::Whole => return Poll::Ready(None),
+                // Nobody wakes us: the connection's end does, when the client hangs up.
+                End::Silence => return Poll::Pending,
+                End::Cut => {}
+            }
         }
         let length = self.piece.min(self.rest.len());
         let piece = self.rest.split_to(length);
-        if self.cut || !self.rest.is_empty() {
+        if self.end == End::Cut || !self.rest.is_empty() {
             self.waiting = Some(Box::pin(tokio::time::sleep(self.pause)));
         }
         if piece.is_empty() {
@@ -63,6 +83,20 @@ impl http_body::Body for Pieces {
         }
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
+}
+
+/// A gzip stream of `body` that ends before its end: stored, not compressed, which every reader takes.
+pub(super) fn gzip_cut(body: &[u8]) -> Vec<u8> {
+    let mut stream = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+    for block in body.chunks(0x8000) {
+        let length = u16::try_from(block.len()).unwrap_or(u16::MAX);
+        stream.push(0);
+        stream.extend_from_slice(&length.to_le_bytes());
+        stream.extend_from_slice(&(!length).to_le_bytes());
+        stream.extend_from_slice(block);
+    }
+    stream.truncate(stream.len() * 3 / 4);
+    stream
 }
 
 #[cfg(test)]
@@ -88,6 +122,18 @@ mod tests {
         }
         let mut nothing = Pieces::cut(Bytes::from_static(b"abcdef"), 0);
         assert!(next(&mut nothing).await.unwrap().is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stalled_body_never_ends() {
+        for (length, expected) in [(3, Some("abc")), (0, None)] {
+            let mut body = Pieces::stall(Bytes::from_static(b"abcdef"), length);
+            if let Some(expected) = expected {
+                assert_eq!(next(&mut body).await.unwrap().unwrap(), expected.as_bytes());
+            }
+            let more = tokio::time::timeout(Duration::from_secs(3600), next(&mut body)).await;
+            assert!(more.is_err(), "{more:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,6 +1,7 @@
 //! The ledger of calls: what a provider's bill would be based on.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 
@@ -30,6 +31,70 @@ pub struct Ledger {
     pub in_flight: u64,
     /// The most that ever were.
     pub most_in_flight: u64,
+    /// Calls answered from the response cache, unbilled.
+    pub hits: u64,
+    /// What each key was billed, by a name that does not show it: `key 1`, in the order of their first calls, or `no key`.
+    pub keys: BTreeMap<String, Bill>,
+    /// What was billed, by what came of it: `good`; `bent` by the fault script; `unread`, for which the client hung up before it came.
+    pub outcomes: BTreeMap<&'static str, Bill>,
+}
+
+/// What was billed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Bill {
+    /// Calls.
+    pub calls: u64,
+    /// Texts embedded.
+    pub inputs: u64,
+    /// Their tokens.
+    pub tokens: u64,
+    /// What they cost, in USD.
+    pub cost_usd: f64,
+    /// Calls answered from the response cache beside them.
+    pub hits: u64,
+}
+
+impl Bill {
+    fn add(&mut self, inputs: usize, tokens: u64, usd_per_million_tokens: f64) {
+        self.calls += 1;
+        self.inputs += inputs as u64;
+        self.tokens += tokens;
+        self.cost_usd = cost_usd(self.tokens, usd_per_million_tokens);
+    }
+}
+
+/// A billed answer on its way to the client.
+pub(super) struct Pending<'a> {
+    ledger: &'a Mutex<Ledger>,
+    outcome: &'static str,
+    bill: (usize, u64, f64),
+    read: bool,
+}
+
+impl<'a> Pending<'a> {
+    pub(super) fn new(
+        ledger: &'a Mutex<Ledger>,
+        outcome: &'static str,
+        inputs: usize,
+        tokens: u64,
+        usd_per_million_tokens: f64,
+    ) -> Self {
+        Self { ledger, outcome, bill: (inputs, tokens, usd_per_million_tokens), read: false }
+    }
+
+    /// The client is still there when the answer is sent.
+    pub(super) fn read(mut self) {
+        self.read = true;
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        let outcome = if self.read { self.outcome } else { "unread" };
+        let (inputs, tokens, price) = self.bill;
+        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        ledger.outcomes.entry(outcome).or_default().add(inputs, tokens, price);
+    }
 }
 
 impl Ledger {
@@ -55,7 +120,13 @@ impl Ledger {
         self.resets += u64::from(reset);
     }
 
-    pub(super) fn billed(&mut self, inputs: usize, tokens: u64, usd_per_million_tokens: f64) {
+    pub(super) fn hit(&mut self, key: String) {
+        self.hits += 1;
+        self.keys.entry(key).or_default().hits += 1;
+    }
+
+    pub(super) fn billed(&mut self, key: String, inputs: usize, tokens: u64, usd_per_million_tokens: f64) {
+        self.keys.entry(key).or_default().add(inputs, tokens, usd_per_million_tokens);
         self.inputs += inputs as u64;
         self.tokens += tokens;
         self.cost_usd = cost_usd(self.tokens, usd_per_million_tokens);

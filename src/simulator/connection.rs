@@ -15,6 +15,8 @@ use tokio::net::{TcpListener, TcpStream};
 const OPEN: u8 = 0;
 const CLOSED: u8 = 1;
 const RESET: u8 = 2;
+/// The next byte that comes resets it.
+const ARMED: u8 = 3;
 
 /// Cuts one connection.
 #[derive(Clone, Debug, Default)]
@@ -22,7 +24,7 @@ pub(super) struct Switch(Arc<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// `OPEN`, `CLOSED` or `RESET`.
+    /// `OPEN`, `CLOSED`, `RESET` or `ARMED`.
     position: AtomicU8,
     /// The task that serves the connection.
     waker: Mutex<Option<Waker>>,
@@ -32,6 +34,11 @@ impl Switch {
     /// Resets the connection: the peer sees ECONNRESET, and nothing that is not yet written.
     pub(super) fn reset(&self) {
         self.0.turn(RESET);
+    }
+
+    /// Resets the connection as soon as the peer sends anything more; what is being answered is answered.
+    pub(super) fn reset_at_reuse(&self) {
+        self.0.turn(ARMED);
     }
 }
 
@@ -52,7 +59,7 @@ impl State {
         }
         drop(waker);
         match self.position.load(Ordering::Acquire) {
-            OPEN => Ok(()),
+            OPEN | ARMED => Ok(()),
             RESET => Err(io::ErrorKind::ConnectionReset.into()),
             _ => Err(io::ErrorKind::ConnectionAborted.into()),
         }
@@ -136,7 +143,13 @@ impl AsyncRead for Connection {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.switch.0.check(cx)?;
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if buf.filled().len() > before && self.switch.0.position.load(Ordering::Acquire) == ARMED {
+            self.switch.0.position.store(RESET, Ordering::Release);
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        read
     }
 }
 

@@ -15,20 +15,18 @@
 //! ```
 
 mod script;
+mod then;
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::Value;
 
 use crate::config::read_yaml;
 
 pub use script::Script;
+pub use then::{Encoding, Index, Odd, Scalar, Then, Trickle};
 
-use super::MOST_DIMENSIONS;
 use super::corpus::POISON;
 
 /// A list of rules and the seed of their chances. Empty: every call is answered well.
@@ -73,6 +71,11 @@ pub struct When {
     pub contains: Option<Texts>,
     /// Calls with more inputs than this.
     pub inputs_over: Option<usize>,
+    /// Calls whose inputs have more bytes than this in all.
+    pub bytes_over: Option<usize>,
+    /// From the first call for which the rest holds, until for so long no call has come at all: a storm that each call prolongs.
+    #[serde(deserialize_with = "duration")]
+    pub until_quiet: Option<Duration>,
     /// Calls later than this.
     #[serde(deserialize_with = "duration")]
     pub after: Option<Duration>,
@@ -85,65 +88,6 @@ pub struct When {
     pub times: Option<u64>,
 }
 
-/// What happens to a call. `delay`, `headers` and `retry_after` go with anything; of `status` (with `body`), `html`, `error_in_200`,
-/// `reset` and `hang` one; the others change an answer that is otherwise good.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Then {
-    /// Answers with this HTTP status; without `body`, an error as OpenRouter writes it.
-    pub status: Option<u16>,
-    /// The body that goes with `status`: a string is sent as plain text, everything else as JSON.
-    pub body: Option<Value>,
-    /// Further response headers.
-    pub headers: BTreeMap<String, Scalar>,
-    /// The `Retry-After` header, as it stands: `2`, `1.5`, `-1`, an HTTP date.
-    pub retry_after: Option<Scalar>,
-    /// Waits this long, beyond the latency.
-    #[serde(deserialize_with = "duration")]
-    pub delay: Option<Duration>,
-    /// Resets the TCP connection instead of answering: the client sees ECONNRESET and not one byte.
-    pub reset: bool,
-    /// Never answers, and leaves the connection open.
-    pub hang: bool,
-    /// Answers with a page of HTML, as a gateway does; status 200 unless `status` says otherwise.
-    pub html: bool,
-    /// Answers 200 with this as the `error` member, as OpenRouter does once the upstream has begun.
-    pub error_in_200: Option<Value>,
-    /// Sends this many bytes of the body and closes the connection.
-    pub cut_body_at: Option<usize>,
-    /// Sends the body in drops.
-    pub trickle: Option<Trickle>,
-    /// `data` is an empty list.
-    pub empty_data: bool,
-    /// The last embedding is missing.
-    pub drop_last: bool,
-    /// The last embedding comes twice, the second time with the next index.
-    pub extra: bool,
-    /// The embeddings come in reverse order, each with its right index: valid, if the client reads `index`.
-    pub shuffle: bool,
-    /// No embedding has an index: valid, by position.
-    pub no_index: bool,
-    /// The first embedding is not finite: `null` values as float, NaN in base64.
-    pub non_finite: bool,
-    /// The first embedding is all zeros.
-    pub zero: bool,
-    /// Embeddings of this length.
-    pub dimensions: Option<usize>,
-    /// No `usage`: valid, but the client has to estimate.
-    pub no_usage: bool,
-}
-
-/// A body in drops.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Trickle {
-    /// Bytes a drop.
-    pub bytes: usize,
-    /// Time between two drops.
-    #[serde(deserialize_with = "some_duration")]
-    pub every: Duration,
-}
-
 /// One text or several.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
@@ -152,28 +96,6 @@ pub enum Texts {
     One(String),
     /// All of them.
     All(Vec<String>),
-}
-
-/// A header's value: numbers need no quotes in the script.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(untagged)]
-pub enum Scalar {
-    /// A whole number.
-    Whole(i64),
-    /// A number.
-    Real(f64),
-    /// Text.
-    Text(String),
-}
-
-impl fmt::Display for Scalar {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Whole(number) => number.fmt(f),
-            Self::Real(number) => number.fmt(f),
-            Self::Text(text) => text.fmt(f),
-        }
-    }
 }
 
 /// A script that cannot be read or contradicts itself.
@@ -236,21 +158,38 @@ impl Faults {
     pub fn parse(text: &str) -> Result<Self, FaultsError> {
         let json = text.trim_start();
         let faults: Self = if json.starts_with('[') {
-            let rules = serde_json::from_str(json).map_err(|e| FaultsError::Syntax(e.to_string()))?;
+            let rules = serde_json::from_str(json).map_err(|e| syntax(e.to_string()))?;
             Self { rules, ..Self::default() }
         } else if json.starts_with('{') {
-            serde_json::from_str(json).map_err(|e| FaultsError::Syntax(e.to_string()))?
+            serde_json::from_str(json).map_err(|e| syntax(e.to_string()))?
         } else if is_list(text) {
-            let rules = read_yaml(text).map_err(FaultsError::Syntax)?;
+            let rules = read_yaml(text).map_err(syntax)?;
             Self { rules, ..Self::default() }
         } else {
-            read_yaml::<Option<Self>>(text).map_err(FaultsError::Syntax)?.unwrap_or_default()
+            read_yaml::<Option<Self>>(text).map_err(syntax)?.unwrap_or_default()
         };
         for (at, rule) in faults.rules.iter().enumerate() {
             rule.validate().map_err(|message| FaultsError::Rule { rule: at + 1, message })?;
         }
         Ok(faults)
     }
+}
+
+/// An unknown key is told with the one that is nearest.
+fn syntax(mut message: String) -> FaultsError {
+    if message.contains("unknown field") || message.contains("unknown variant") {
+        // What serde quotes: the unknown first, then all that are known.
+        let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+        let near = quoted.split_first().and_then(|(unknown, known)| {
+            known
+                .iter()
+                .max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b)))
+        });
+        if let Some(near) = near.map(|near| (*near).to_owned()) {
+            message.push_str(&format!("; did you mean `{near}`?"));
+        }
+    }
+    FaultsError::Syntax(message)
 }
 
 /// Whether YAML's root is a list.
@@ -280,66 +219,6 @@ impl Rule {
         }
         then.validate()
     }
-}
-
-impl Then {
-    fn validate(&self) -> Result<(), &'static str> {
-        if self.status.is_some_and(|status| !(200..=599).contains(&status)) {
-            return Err("`status` is between 200 and 599");
-        }
-        if self.body.is_some() && self.status.is_none() {
-            return Err("`body` needs a `status`");
-        }
-        if self.body.is_some() && self.html {
-            return Err("`html` is a body: leave `body` out");
-        }
-        let answers =
-            [self.status.is_some() || self.html, self.error_in_200.is_some(), self.reset, self.hang];
-        let ways = answers.iter().filter(|given| **given).count();
-        if ways > 1 {
-            return Err("of `status`, `error_in_200`, `reset` and `hang` one only");
-        }
-        if ways == 1 && self.changes_a_good_answer() {
-            return Err("there is no good answer left to change");
-        }
-        if (self.reset || self.hang) && (self.cut_body_at.is_some() || self.trickle.is_some()) {
-            return Err("`reset` and `hang` send no body");
-        }
-        if self.cut_body_at.is_some() && self.trickle.is_some() {
-            return Err("of `cut_body_at` and `trickle` one only");
-        }
-        if self.trickle.is_some_and(|trickle| trickle.bytes == 0) {
-            return Err("`trickle` sends at least one byte at a time");
-        }
-        if self.dimensions.is_some_and(|length| !(1..=MOST_DIMENSIONS).contains(&length)) {
-            return Err("`dimensions` is between 1 and 16384");
-        }
-        if self.headers.iter().any(|(name, value)| !is_header(name, value))
-            || self.retry_after.as_ref().is_some_and(|value| !is_header("retry-after", value))
-        {
-            return Err("a header's name or value cannot be sent");
-        }
-        Ok(())
-    }
-
-    fn changes_a_good_answer(&self) -> bool {
-        let flags = [
-            self.empty_data,
-            self.drop_last,
-            self.extra,
-            self.shuffle,
-            self.no_index,
-            self.non_finite,
-            self.zero,
-            self.no_usage,
-        ];
-        flags.contains(&true) || self.dimensions.is_some()
-    }
-}
-
-fn is_header(name: &str, value: &Scalar) -> bool {
-    axum::http::HeaderName::try_from(name).is_ok()
-        && axum::http::HeaderValue::try_from(value.to_string()).is_ok()
 }
 
 fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {

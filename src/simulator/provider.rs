@@ -1,36 +1,40 @@
-//! The provider's routes. One call goes through: authorisation, validation, limits, the fault script, the work, the latency.
+//! The provider's routes. One call goes through: authorisation, validation, the cache, limits, the fault script, the work, the latency.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Response, Uri, header};
 use axum::routing::{get, post};
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::Settings;
-use super::answer;
-use super::body::Pieces;
-use super::bucket::{Bucket, Buckets, Limit, Refusal};
-use super::calls::Ledger;
+use super::answer::{self, Good};
+use super::cache::{self, Cache};
+use super::calls::{Ledger, Pending, cost_usd};
 use super::connection::Switch;
 use super::faults::{Script, Then};
+use super::limits::{self, Headers, Limits};
+use super::probes::{self, nowhere};
+use super::profile::{Hints, Permits, Profile, Traits};
+use super::reply::{Reply, reply};
 use super::request::Request;
+use super::shape::{self, Problem};
 
-type Headers = Vec<(String, String)>;
-
-/// A body above this is refused with 413.
+/// A body above this is not even read.
 const LARGEST_BODY: usize = 64 << 20;
 
 /// What all calls share.
 pub(super) struct Shared {
     dimensions: usize,
     usd_per_million_tokens: f64,
-    bursts: (u64, u64),
+    pub(super) profile: Profile,
+    traits: Traits,
+    hints: Hints,
     controls: Mutex<Controls>,
     ledger: Mutex<Ledger>,
 }
@@ -39,24 +43,34 @@ pub(super) struct Shared {
 struct Controls {
     latency: Duration,
     key: Option<String>,
-    buckets: Buckets,
+    limits: Limits,
     script: Script,
+    cache: Cache,
+    /// The last request that was worked on.
+    last: Option<Arc<Request>>,
+    /// Inputs of the calls that are here.
+    inputs_here: u64,
 }
 
 impl Shared {
     pub(super) fn new(settings: Settings) -> Self {
-        let now = Instant::now();
         let bursts = (settings.burst_requests, settings.burst_tokens);
+        let traits = settings.profile.traits();
         let controls = Controls {
             latency: settings.latency,
             key: settings.key,
-            buckets: buckets(settings.requests_per_minute, settings.tokens_per_minute, bursts, now),
-            script: Script::new(settings.faults, now),
+            limits: Limits::new((settings.requests_per_minute, settings.tokens_per_minute), bursts),
+            script: Script::new(settings.faults, Instant::now()),
+            cache: Cache::default(),
+            last: None,
+            inputs_here: 0,
         };
         Self {
             dimensions: settings.dimensions,
             usd_per_million_tokens: settings.usd_per_million_tokens,
-            bursts,
+            profile: settings.profile,
+            traits,
+            hints: settings.hints.unwrap_or(traits.hints),
             controls: Mutex::new(controls),
             ledger: Mutex::default(),
         }
@@ -84,31 +98,47 @@ impl Shared {
     }
 
     pub(super) fn set_limits(&self, requests_per_minute: Option<u64>, tokens_per_minute: Option<u64>) {
-        self.controls().buckets =
-            buckets(requests_per_minute, tokens_per_minute, self.bursts, Instant::now());
+        self.controls().limits.set((requests_per_minute, tokens_per_minute), Instant::now());
     }
-}
 
-fn buckets(requests: Option<u64>, tokens: Option<u64>, bursts: (u64, u64), now: Instant) -> Buckets {
-    Buckets {
-        requests: requests.map(|rate| Bucket::new(rate, bursts.0, now)),
-        tokens: tokens.map(|rate| Bucket::new(rate, bursts.1, now)),
+    pub(super) fn label(&self, caller: usize) -> String {
+        self.controls().limits.label(caller)
+    }
+
+    /// In USD, as OpenRouter writes it.
+    pub(super) fn price_of_a_token(&self) -> String {
+        (self.usd_per_million_tokens / 1e6).to_string()
+    }
+
+    fn refuse(&self, problem: &Problem) -> Reply {
+        let words = problem.words(self.profile);
+        reply(words.status, &words.body(self.profile))
+    }
+
+    fn error(&self, status: u16, message: Option<&str>) -> Reply {
+        reply(status, &shape::error(self.profile, status, message, None))
     }
 }
 
 /// The routes, with and without the prefixes that clients put before them.
 pub(super) fn app(shared: Arc<Shared>) -> Router {
+    let profile = shared.profile;
     let mut router = Router::new()
         .route("/health", get(|| async { reply(200, &json!({"status": "ok"})).into_response() }))
         .route("/ledger", get(ledger));
     for prefix in ["", "/v1", "/api/v1"] {
         router = router
             .route(&format!("{prefix}/embeddings"), post(embeddings))
-            .route(&format!("{prefix}/models"), get(models));
+            .route(&format!("{prefix}/models"), get(models))
+            .route(&format!("{prefix}/models/{{author}}/{{slug}}/endpoints"), get(probes::endpoints))
+            .route(&format!("{prefix}/key"), get(probes::key));
     }
-    router
-        .fallback(|| async { reply(404, &answer::error(404, Some("Not Found"), None)).into_response() })
-        .with_state(shared)
+    if profile == Profile::Azure {
+        router = router
+            .route("/openai/v1/embeddings", post(embeddings))
+            .route("/openai/deployments/{name}/embeddings", post(embeddings));
+    }
+    router.fallback(move || async move { nowhere(profile) }).with_state(shared)
 }
 
 async fn ledger(State(shared): State<Arc<Shared>>) -> Response<Body> {
@@ -117,13 +147,12 @@ async fn ledger(State(shared): State<Arc<Shared>>) -> Response<Body> {
 }
 
 async fn models(State(shared): State<Arc<Shared>>) -> Response<Body> {
-    let price = shared.usd_per_million_tokens / 1e6;
     let model = json!({
         "id": super::MODEL,
         "object": "model",
         "owned_by": "simulator",
         "context_length": super::request::CONTEXT,
-        "pricing": {"prompt": price.to_string()},
+        "pricing": {"prompt": shared.price_of_a_token()},
     });
     reply(200, &json!({"object": "list", "data": [model]})).into_response()
 }
@@ -131,17 +160,23 @@ async fn models(State(shared): State<Arc<Shared>>) -> Response<Body> {
 async fn embeddings(
     State(shared): State<Arc<Shared>>,
     ConnectInfo(switch): ConnectInfo<Switch>,
+    uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Response<Body> {
     let present = Present::arrive(&shared);
-    let answered = match accept(&shared, &headers, body).await {
+    let answered = match accept(&shared, &uri, &headers, body).await {
         Ok(accepted) => respond(&shared, accepted).await,
         Err(refused) => Some(refused),
     };
     drop(present);
     match answered {
-        Some(reply) => reply.into_response(),
+        Some(reply) => {
+            if reply.fault.as_ref().is_some_and(|fault| fault.close_at_reuse) {
+                switch.reset_at_reuse();
+            }
+            reply.into_response()
+        }
         None => {
             switch.reset();
             // Not a byte of it is sent: the connection is gone.
@@ -166,92 +201,145 @@ impl Drop for Present<'_> {
     }
 }
 
+/// Room for a call's inputs, until it is answered or the client hangs up.
+struct Room<'a>(&'a Shared, u64);
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.0.controls().inputs_here -= self.1;
+    }
+}
+
 /// A call that will be worked on.
-struct Accepted {
-    request: Request,
+struct Accepted<'a> {
+    request: Arc<Request>,
+    caller: usize,
     fault: Option<Arc<Then>>,
     latency: Duration,
     headers: Headers,
+    /// The request before.
+    last: Option<Arc<Request>>,
+    /// The body, if the answer is to be kept, and for how long.
+    keep: Option<(Bytes, Duration)>,
+    /// It was answered before.
+    cached: bool,
+    room: Option<Room<'a>>,
 }
 
 /// Authorises, reads, counts, takes from the limits and asks the script. What is refused is answered at once, without the latency.
-async fn accept(shared: &Arc<Shared>, headers: &HeaderMap, body: Body) -> Result<Accepted, Reply> {
+async fn accept<'a>(
+    shared: &'a Arc<Shared>,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Accepted<'a>, Reply> {
     let read = async {
-        shared.authorise(headers)?;
+        let caller = shared.authorise(headers, uri)?;
         let body = axum::body::to_bytes(body, LARGEST_BODY).await;
-        let body = body.map_err(|_| reply(413, &answer::error(413, None, None)))?;
-        let native = shared.dimensions;
-        match tokio::task::spawn_blocking(move || Request::read(&body, native)).await {
-            Ok(Ok(request)) => Ok(request),
-            Ok(Err(refused)) => Err(reply(400, &refused.body())),
-            Err(_) => Err(reply(500, &answer::error(500, None, None))),
+        let body = body.map_err(|_| shared.refuse(&Problem::Body))?;
+        let keep = cache::wanted(headers).filter(|_| shared.profile == Profile::OpenRouter);
+        let keep = keep.map(|ttl| (body.clone(), ttl));
+        let (native, traits) = (shared.dimensions, shared.traits);
+        match tokio::task::spawn_blocking(move || Request::read(&body, native, &traits)).await {
+            Ok(Ok(request)) => Ok((caller, Arc::new(request), keep)),
+            Ok(Err(problem)) => Err(shared.refuse(&problem)),
+            Err(_) => Err(shared.error(500, None)),
         }
     };
-    let accepted = read.await.and_then(|request| shared.admit(request));
+    let accepted = read.await.and_then(|(caller, request, keep)| shared.admit(caller, request, keep));
     accepted.inspect_err(|refused| shared.ledger().answered(refused.status))
 }
 
 impl Shared {
-    fn authorise(&self, headers: &HeaderMap) -> Result<(), Reply> {
-        let Some(key) = self.controls().key.clone() else { return Ok(()) };
-        let given = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
-        if given == Some(format!("Bearer {key}").as_bytes()) {
-            return Ok(());
+    /// The number of the caller, whose key is the right one.
+    pub(super) fn authorise(&self, headers: &HeaderMap, uri: &Uri) -> Result<usize, Reply> {
+        let azure = self.profile == Profile::Azure;
+        if azure && uri.path().contains("/deployments/") && !asks_a_version(uri) {
+            return Err(self.error(404, Some("Resource not found")));
         }
-        Err(reply(401, &answer::error(401, given.map(|_| "User not found."), None)))
+        let name = if azure { "api-key" } else { header::AUTHORIZATION.as_str() };
+        let given = headers.get(name).map(HeaderValue::as_bytes);
+        let mut controls = self.controls();
+        let right = controls.key.as_ref().is_none_or(|key| {
+            let expected = if azure { key.clone() } else { format!("Bearer {key}") };
+            given == Some(expected.as_bytes())
+        });
+        if right {
+            return Ok(controls.limits.caller(given, Instant::now()));
+        }
+        let message = match self.profile {
+            Profile::Azure => Some("Access denied due to invalid subscription key or wrong API endpoint."),
+            Profile::SiliconFlow => Some("Invalid token"),
+            Profile::OpenRouter => given.map(|_| "User not found."),
+            _ => Some("Incorrect API key provided."),
+        };
+        Err(self.error(401, message))
     }
 
-    fn admit(&self, request: Request) -> Result<Accepted, Reply> {
+    fn admit(
+        &self,
+        caller: usize,
+        request: Arc<Request>,
+        keep: Option<(Bytes, Duration)>,
+    ) -> Result<Accepted<'_>, Reply> {
         let now = Instant::now();
         let mut controls = self.controls();
-        let taken = controls.buckets.take(request.tokens, now);
-        let headers: Headers =
-            controls.buckets.headers(now).into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        let Err((limit, refusal)) = taken else {
-            let fault = controls.script.next(&request.inputs, now);
-            return Ok(Accepted { request, fault, latency: controls.latency, headers });
+        let latency = controls.latency;
+        let hit = keep.as_ref().and_then(|(body, _)| controls.cache.find(caller, body, now));
+        if let Some(request) = hit {
+            return Ok(Accepted {
+                request,
+                caller,
+                fault: None,
+                latency: Duration::ZERO,
+                headers: Vec::new(),
+                last: None,
+                keep: None,
+                cached: true,
+                room: None,
+            });
+        }
+        let inputs = request.inputs.len() as u64;
+        let full = match self.traits.permits {
+            Permits::Unlimited => false,
+            Permits::Inputs(most) => controls.inputs_here + inputs > most,
+            Permits::Calls(most) => self.ledger().in_flight > most,
         };
+        if full {
+            let (status, message) = match self.profile {
+                Profile::Ollama => (503, "server busy, please try again.  maximum pending requests exceeded"),
+                _ => (429, "Model is overloaded"),
+            };
+            return Err(self.error(status, Some(message)));
+        }
+        let (headers, taken) = controls.limits.take(caller, request.tokens, now);
+        if let Err(refusal) = taken {
+            drop(controls);
+            self.ledger().limited += 1;
+            let (headers, body) = limits::refused(self.profile, self.hints, refusal, &request, headers);
+            return Err(Reply { headers, ..reply(429, &body) });
+        }
+        let headers = if matches!(self.hints, Hints::All | Hints::OpenAi) { headers } else { Vec::new() };
+        let fault = controls.script.next(&request.inputs, now);
+        controls.inputs_here += inputs;
+        let room = Some(Room(self, inputs));
+        let last = controls.last.replace(Arc::clone(&request));
         drop(controls);
-        self.ledger().limited += 1;
-        let (retry_after, body) = limited(limit, refusal, &request, &headers);
-        let mut refused = reply(429, &body);
-        refused.headers = headers;
-        refused.headers.extend(retry_after.map(|seconds| ("retry-after".to_owned(), seconds.to_string())));
-        Err(refused)
+        Ok(Accepted { request, caller, fault, latency, headers, last, keep, cached: false, room })
     }
 }
 
-/// The hint in whole seconds, rounded up as `Retry-After` wants it, and a body that carries OpenRouter's copy of it.
-fn limited(limit: Limit, refusal: Refusal, request: &Request, headers: &Headers) -> (Option<u64>, Value) {
-    let name = match limit {
-        Limit::Requests => "requests",
-        Limit::Tokens => "tokens",
-    };
-    let rate =
-        headers.iter().find(|(header, _)| header.ends_with(&format!("limit-{name}"))).map(|(_, value)| value);
-    let rate = rate.map_or("0", String::as_str);
-    let Refusal::Wait(wait) = refusal else {
-        let message = format!(
-            "Request too large for {} on {name} per min: Limit {rate}, Requested {}.",
-            request.model, request.tokens
-        );
-        return (None, answer::error(429, Some(&message), None));
-    };
-    let reset = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + wait;
-    let copy = json!({
-        "X-RateLimit-Limit": rate,
-        "X-RateLimit-Remaining": "0",
-        "X-RateLimit-Reset": reset.as_millis().to_string(),
-    });
-    let message = format!("Rate limit exceeded: {name} per min, limit {rate}");
-    (Some((wait.as_millis() as u64).div_ceil(1000).max(1)), answer::error(429, Some(&message), Some(copy)))
+/// Azure's `api-version=2024-10-21`.
+fn asks_a_version(uri: &Uri) -> bool {
+    uri.query().is_some_and(|query| query.split('&').any(|pair| pair.starts_with("api-version=2")))
 }
 
 /// Works, waits, answers. `None`: the connection is reset.
-async fn respond(shared: &Arc<Shared>, accepted: Accepted) -> Option<Reply> {
-    let Accepted { request, fault, latency, headers } = accepted;
-    let fault = fault.inspect(|_| shared.ledger().faulted += 1).unwrap_or_default();
-    let latency = latency.saturating_add(fault.delay.unwrap_or_default());
+async fn respond(shared: &Arc<Shared>, mut accepted: Accepted<'_>) -> Option<Reply> {
+    let fault = accepted.fault.take().inspect(|_| shared.ledger().faulted += 1).unwrap_or_default();
+    let here = u32::try_from(shared.ledger().in_flight).unwrap_or(u32::MAX);
+    let each = fault.delay_each.unwrap_or_default().saturating_mul(here);
+    let latency = accepted.latency.saturating_add(fault.delay.unwrap_or_default()).saturating_add(each);
     if fault.reset || fault.hang {
         shared.ledger().unanswered(fault.reset);
         tokio::time::sleep(latency).await;
@@ -260,21 +348,25 @@ async fn respond(shared: &Arc<Shared>, accepted: Accepted) -> Option<Reply> {
         }
         return None;
     }
-    let mut reply = match failed(&fault) {
-        Some(reply) => reply,
-        None => work(shared, request, &fault).await,
+    let (mut reply, pending) = match failed(shared.profile, &fault) {
+        Some(reply) => (reply, None),
+        None => work(shared, &accepted, &fault).await,
     };
     shared.ledger().answered(reply.status);
-    reply.headers.splice(0..0, headers);
+    reply.headers.splice(0..0, std::mem::take(&mut accepted.headers));
     reply.headers.extend(fault.retry_after.iter().map(|value| ("retry-after".to_owned(), value.to_string())));
     reply.headers.extend(fault.headers.iter().map(|(name, value)| (name.clone(), value.to_string())));
     reply.fault = Some(fault);
     tokio::time::sleep(latency).await;
+    if let Some(pending) = pending {
+        pending.read();
+    }
+    drop(accepted.room);
     Some(reply)
 }
 
 /// The answer that a fault puts in place of the good one.
-fn failed(fault: &Then) -> Option<Reply> {
+fn failed(profile: Profile, fault: &Then) -> Option<Reply> {
     if fault.html {
         let status = fault.status.unwrap_or(200);
         return Some(Reply::new(status, "text/html; charset=utf-8", answer::PAGE));
@@ -284,63 +376,42 @@ fn failed(fault: &Then) -> Option<Reply> {
     }
     let status = fault.status?;
     Some(match &fault.body {
-        None => reply(status, &answer::error(status, None, None)),
-        Some(Value::String(text)) => Reply::new(status, "text/plain; charset=utf-8", text.clone()),
+        None => reply(status, &shape::error(profile, status, None, None)),
         Some(body) => reply(status, body),
     })
 }
 
-async fn work(shared: &Arc<Shared>, request: Request, fault: &Arc<Then>) -> Reply {
-    let (inputs, tokens) = (request.inputs.len(), request.tokens);
-    let (native, price) = (shared.dimensions, shared.usd_per_million_tokens);
-    let call = shared.ledger().requests;
+async fn work<'a>(
+    shared: &'a Arc<Shared>,
+    accepted: &Accepted<'_>,
+    fault: &Arc<Then>,
+) -> (Reply, Option<Pending<'a>>) {
+    let request = Arc::clone(&accepted.request);
+    let (inputs, price) = (request.inputs.len(), shared.usd_per_million_tokens);
+    let tokens = if accepted.cached { 0 } else { request.tokens };
+    let (native, call) = (shared.dimensions, shared.ledger().requests);
+    let cost = (shared.profile == Profile::OpenRouter).then(|| cost_usd(tokens, price));
+    let other = accepted.last.clone().filter(|_| fault.previous);
     let bend = Arc::clone(fault);
-    let body =
-        tokio::task::spawn_blocking(move || answer::embeddings(&request, native, price, call, &bend)).await;
-    match body {
-        Ok(body) => {
-            shared.ledger().billed(inputs, tokens, price);
-            Reply::new(200, "application/json", body)
+    let body = tokio::task::spawn_blocking(move || {
+        let texts = &other.as_ref().unwrap_or(&request).inputs;
+        answer::embeddings(&Good { request: &request, texts, native, tokens, cost, call }, &bend)
+    });
+    let Ok(body) = body.await else { return (shared.error(500, None), None) };
+    let mut reply = Reply::new(200, "application/json", body);
+    let label = shared.label(accepted.caller);
+    if accepted.cached {
+        shared.ledger().hit(label);
+        return (reply.header("x-openrouter-cache-status", "HIT"), None);
+    }
+    shared.ledger().billed(label, inputs, tokens, price);
+    if let Some((body, ttl)) = &accepted.keep {
+        reply = reply.header("x-openrouter-cache-status", "MISS");
+        if !fault.changes_a_good_answer() {
+            let request = Arc::clone(&accepted.request);
+            shared.controls().cache.keep(accepted.caller, body.clone(), request, Instant::now() + *ttl);
         }
-        Err(_) => reply(500, &answer::error(500, None, None)),
     }
-}
-
-/// An answer before it becomes HTTP.
-struct Reply {
-    status: u16,
-    kind: &'static str,
-    headers: Headers,
-    body: Bytes,
-    fault: Option<Arc<Then>>,
-}
-
-fn reply(status: u16, body: &Value) -> Reply {
-    Reply::new(status, "application/json", body.to_string())
-}
-
-impl Reply {
-    fn new(status: u16, kind: &'static str, body: impl Into<Bytes>) -> Self {
-        Self { status, kind, headers: Vec::new(), body: body.into(), fault: None }
-    }
-
-    fn into_response(self) -> Response<Body> {
-        let fault = self.fault.unwrap_or_default();
-        let body = match (fault.cut_body_at, fault.trickle) {
-            (Some(length), _) => Body::new(Pieces::cut(self.body, length)),
-            (None, Some(trickle)) => Body::new(Pieces::trickle(self.body, trickle)),
-            (None, None) => Body::from(self.body),
-        };
-        let mut response = Response::new(body);
-        // The script was checked when it was read.
-        *response.status_mut() =
-            StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(self.kind));
-        for (name, value) in self.headers {
-            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-                response.headers_mut().insert(name, value);
-            }
-        }
-        response
-    }
+    let outcome = if fault.changes_a_good_answer() { "bent" } else { "good" };
+    (reply, Some(Pending::new(&shared.ledger, outcome, inputs, tokens, price)))
 }
