@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::task::AbortHandle;
 use tracing::{debug, info};
 
 use super::publish::{Kind, Outcome};
@@ -26,7 +27,10 @@ pub(super) struct Running {
     /// `None`: the canary.
     pub(super) work: Option<Work>,
     estimate: u64,
-    sent: Instant,
+    pub(super) sent: Instant,
+    /// Whether the whole answer is here, and its slot free.
+    received: bool,
+    call: Option<AbortHandle>,
     /// Successes when it was sent: more of them later prove that the configuration is fine.
     pub(super) successes: u64,
 }
@@ -124,7 +128,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         self.gate.sent(id, estimate, now);
         let (embedder, done) = (Arc::clone(&self.embedder), self.called.clone());
         let model = self.config.provider.model.clone();
-        tokio::spawn(async move {
+        let call = tokio::spawn(async move {
             let answer = embedder.send(body).await;
             let stated =
                 answer.as_ref().map_or_else(|_| Stated::default(), |answer| Stated::read(&answer.headers));
@@ -142,6 +146,9 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             };
             tell(&done, Called::Finished(id, result));
         });
+        if let Some(running) = self.running.get_mut(&id) {
+            running.call = Some(call.abort_handle());
+        }
     }
 
     /// Sends the canary, past the gate: it is what opens it.
@@ -165,7 +172,8 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
 
     fn remember(&mut self, work: Option<Work>, estimate: u64, now: Instant) -> u64 {
         self.ids += 1;
-        let running = Running { work, estimate, sent: now, successes: self.successes };
+        let running =
+            Running { work, estimate, sent: now, received: false, call: None, successes: self.successes };
         self.running.insert(self.ids, running);
         self.ids
     }
@@ -174,7 +182,8 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         match called {
             Called::Received(id, at, stated) => {
                 self.stated(stated);
-                if let Some(running) = self.running.get(&id) {
+                if let Some(running) = self.running.get_mut(&id) {
+                    running.received = true;
                     self.gate.release();
                     let seconds = at.saturating_duration_since(running.sent).as_secs_f64();
                     self.metrics.stage_duration_seconds.with_label_values(&["embed"]).observe(seconds);
@@ -269,6 +278,31 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
                 }
                 self.health.failed(outcome);
                 debug!(outcome, status = failure.status, why = failure.message, "a call failed");
+            }
+        }
+    }
+
+    /// Gives up calls that were sent before `moment` and have no answer yet: nothing was answered then, and theirs will hardly come. They
+    /// are sent again.
+    pub(super) fn give_up_calls(&mut self, moment: Instant, now: Instant) {
+        let hanging =
+            |running: &Running| !running.received && running.call.is_some() && running.sent < moment;
+        let given_up: Vec<_> = self.running.extract_if(.., |_, running| hanging(running)).collect();
+        for (id, running) in given_up {
+            let Some(call) = running.call else { continue };
+            call.abort();
+            self.gate.release();
+            self.gate.ended(id, (running.estimate, running.sent), None, now);
+            let (model, outcome) = (self.metrics.model(), CallOutcome::Timeout.as_str());
+            self.metrics.api_requests_total.with_label_values(&[model, outcome]).inc();
+            self.metrics.api_retries_total.with_label_values(&[model, outcome]).inc();
+            // It may have been paid for all the same.
+            self.metrics.tokens_total.with_label_values(&[model, "wasted"]).inc_by(running.estimate);
+            let Some(mut work) = running.work else { continue };
+            if self.taken_back(&mut work) {
+                self.waiting.push_back(Work { due: now, ..work });
+            } else {
+                self.go_on_without(work, now);
             }
         }
     }

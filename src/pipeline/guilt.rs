@@ -49,11 +49,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
     /// Acts on a failed call. `before` is how many calls had succeeded when it was sent.
     pub(super) fn failed(&mut self, mut work: Work, failure: Failure, before: u64) {
         let now = now();
-        for entry in &work.entries {
-            self.ledger.unsent(entry.id);
-        }
-        let ledger = &self.ledger;
-        if !work.keep(&*self.embedder, |entry| ledger.is_open(entry.id)) {
+        if !self.taken_back(&mut work) {
             self.go_on_without(work, now);
             return;
         }
@@ -82,6 +78,15 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
                 self.suspend(why, &failure.message, fatal_at_start, now);
             }
         }
+    }
+
+    /// Takes a call's records back from the wire, without those that left meanwhile. `false`: none is left.
+    pub(super) fn taken_back(&mut self, work: &mut Work) -> bool {
+        for entry in &work.entries {
+            self.ledger.unsent(entry.id);
+        }
+        let ledger = &self.ledger;
+        work.keep(&*self.embedder, |entry| ledger.is_open(entry.id))
     }
 
     /// The same bytes once more, unless its attempts are used up while others succeed.

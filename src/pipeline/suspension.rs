@@ -10,6 +10,9 @@ use super::{Ended, Pipeline, Sink, now};
 use crate::admin::SuspendedBy;
 use crate::provider::{Attempts, CallOutcome, Embedder, Failure, SuspendReason, Verdict};
 
+/// The least time between a probe that failed late and the next.
+const LEAST_BETWEEN: Duration = Duration::from_secs(1);
+
 /// Nothing is sent until a probe succeeds.
 pub(super) struct Suspension {
     why: SuspendReason,
@@ -17,6 +20,8 @@ pub(super) struct Suspension {
     next: Instant,
     interval: Duration,
     since: Instant,
+    /// When the last probe that failed was sent.
+    failed: Option<Instant>,
     /// The last call that was sent before: what succeeds of those says nothing.
     after: u64,
     /// Nobody succeeded: then any success ends it, not only the canary's.
@@ -59,6 +64,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             next: now + first,
             interval: first,
             since: now,
+            failed: None,
             after: self.ids,
             outage: false,
         };
@@ -178,7 +184,10 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         let cap = self.config.provider.probe.cap;
         let Some(suspension) = &mut self.suspension else { return };
         suspension.interval = suspension.interval.saturating_mul(2).min(cap);
-        suspension.next = now + suspension.interval;
+        // From one probe to the next, not from a probe's end: one that hangs must not make the next late.
+        let asked = self.canary.asked.unwrap_or(now);
+        suspension.failed = Some(asked);
+        suspension.next = (asked + suspension.interval).max(now + suspension.interval.min(LEAST_BETWEEN));
         if suspension.why != why {
             self.metrics.suspended.with_label_values(&[suspension.why.as_str()]).set(0);
             self.metrics.suspended.with_label_values(&[why.as_str()]).set(1);
@@ -198,6 +207,9 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             self.dead_letter_rate.reset();
         }
         self.failing = None;
+        if let Some(failed) = suspension.failed {
+            self.give_up_calls(failed, now);
+        }
         // Whatever was in back-off failed for the outage's sake.
         self.cuts.clear();
         for work in &mut self.waiting {
