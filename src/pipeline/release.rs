@@ -42,6 +42,9 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
     pub(super) fn revoked(&mut self, revoke: Revoke, now: Instant) {
         let Revoke { generations, within, leaving, reply } = revoke;
         let needed = if leaving { self.needed(&generations) } else { Vec::new() };
+        if leaving {
+            self.gate.unpaced();
+        }
         self.drop_unsent(&generations, &needed);
         self.revokes.push(Pending { generations, deadline: now + within, since: now, leaving, reply });
     }

@@ -219,6 +219,11 @@ impl Gate {
         }
     }
 
+    /// Forgets the rate that was found out: the last calls of a drain have a deadline, and are few.
+    pub fn unpaced(&mut self) {
+        self.hidden = HiddenRate::default();
+    }
+
     /// A call that was admitted is on the wire.
     pub fn sent(&mut self, id: u64, tokens: u64, now: Instant) {
         self.hidden.sent(id, tokens, now);
