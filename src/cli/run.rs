@@ -39,6 +39,7 @@ async fn work(config: Arc<Config>, shutdown: &Shutdown) -> Result<(), Failure> {
     let metrics = Arc::new(worker::metrics(&config));
     let health = Arc::new(Health::new());
     let embedder = Arc::new(client(&config)?);
+    let intake = worker::intake(&config)?;
     let admin = match config.admin.listen {
         None => None,
         Some(listen) => {
@@ -48,7 +49,6 @@ async fn work(config: Arc<Config>, shutdown: &Shutdown) -> Result<(), Failure> {
             Some(admin)
         }
     };
-    let intake = worker::intake(&config);
     let ended = worker::run(config, embedder, metrics, health, intake, shutdown.first()).await?;
     if let Some(admin) = admin {
         admin.stop().await;

@@ -79,6 +79,8 @@ impl Estimates {
     }
 
     fn expected(&self, topic: &str, shape: &Shape) -> f64 {
-        self.topics.get(topic).map_or_else(|| regression::guess(shape), |regression| regression.expected(shape))
+        self.topics
+            .get(topic)
+            .map_or_else(|| regression::guess(shape), |regression| regression.expected(shape))
     }
 }

@@ -5,13 +5,13 @@ use std::collections::VecDeque;
 /// Batches that are remembered.
 const WINDOW: usize = 128;
 /// The part of them that the margin covers.
-const QUANTILE: f64 = 0.98;
+const QUANTILE: f64 = 0.99;
 /// The margin before anything was seen.
 const FIRST: f64 = 0.25;
 /// The least margin: a quantile of what was seen says little of what comes.
-const LEAST: f64 = 0.03;
+const LEAST: f64 = 0.045;
 /// Beyond the quantile.
-const BEYOND: f64 = 0.01;
+const BEYOND: f64 = 0.02;
 /// A batch so much smaller than the largest says nothing of full ones: its error is greater.
 const TELLING: f64 = 0.4;
 
@@ -80,7 +80,8 @@ impl Drift {
         if self.calls.len() < CALLS {
             return None;
         }
-        let sum = |part: fn(&(u64, u64)) -> u64| self.calls.iter().map(part).fold(0, u64::saturating_add) as f64;
+        let sum =
+            |part: fn(&(u64, u64)) -> u64| self.calls.iter().map(part).fold(0, u64::saturating_add) as f64;
         let ratio = sum(|call| call.0) / sum(|call| call.1);
         let seen = if ratio < 1.0 - TOLERANCE {
             Seen::Less(ratio)

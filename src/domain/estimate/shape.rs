@@ -22,8 +22,7 @@ const SHORT_WORD: u32 = 5;
 
 /// What each costs before anything was learned: more than with any usual vocabulary of many languages, so that the first batches are
 /// rather small than over the budget.
-pub(super) const GUESS: [f64; FEATURES] =
-    [3.0, 1.35, 0.35, 0.4, 1.0, 1.0, 0.5, 0.9, 0.75, 1.4, 1.4, 1.4, 3.0];
+pub(super) const GUESS: [f64; FEATURES] = [3.0, 1.35, 0.35, 0.4, 1.0, 1.0, 0.5, 1.0, 1.0, 2.0, 2.5, 2.5, 4.0];
 
 /// Counts of what tokens are made of. Shapes of texts add up to the shape of their batch; counts saturate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,9 +65,10 @@ impl Shape {
                     Some(ACCENTED)
                 }
                 '\u{300}'..='\u{7ff}' => Some(ALPHABETS),
-                '\u{1100}'..='\u{11ff}' | '\u{3130}'..='\u{318f}' | '\u{a960}'..='\u{a97f}' | '\u{ac00}'..='\u{d7ff}' => {
-                    Some(HANGUL)
-                }
+                '\u{1100}'..='\u{11ff}'
+                | '\u{3130}'..='\u{318f}'
+                | '\u{a960}'..='\u{a97f}'
+                | '\u{ac00}'..='\u{d7ff}' => Some(HANGUL),
                 '\u{2e80}'..='\u{a4cf}' | '\u{f900}'..='\u{faff}' | '\u{ff00}'..='\u{ffef}' => Some(HAN),
                 '\u{800}'..='\u{ffff}' => Some(OTHER),
                 _ => Some(ASTRAL),
