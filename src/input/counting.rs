@@ -1,5 +1,8 @@
 //! Counting a text's tokens by what the settings say: exactly, by Qwen3's tokenizer or a file, or by an estimate.
 
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};

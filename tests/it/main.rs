@@ -14,3 +14,4 @@ mod limits;
 mod line;
 mod load;
 mod seen;
+mod tokens;
