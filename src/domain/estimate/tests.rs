@@ -12,6 +12,8 @@ const IN_FLIGHT: usize = 4;
 const LEARNED: usize = 50;
 
 type Bill = fn(&str) -> u64;
+/// Whether a text of this number may have this language.
+type Choice = fn(usize, &str) -> bool;
 
 fn qwen3(text: &str) -> u64 {
     Tokenizer::qwen3().count(text).into()
@@ -116,11 +118,11 @@ fn after_50_batches_none_is_over_the_budget_and_they_are_nine_tenths_full() {
     println!("billed by  texts      fill   worst  over after 50  before 50");
     let mut failed = 0;
     for (name, bill) in BILLS {
-        let streams: [(&str, Box<dyn Fn(usize, &str) -> bool>); 4] = [
-            ("mixed", Box::new(|_, _| true)),
-            ("english", Box::new(|_, lang| lang == "en")),
-            ("western", Box::new(|_, lang| is_western(lang))),
-            ("not en", Box::new(|_, lang| lang != "en")),
+        let streams: [(&str, Choice); 4] = [
+            ("mixed", |_, _| true),
+            ("english", |_, lang| lang == "en"),
+            ("western", |_, lang| is_western(lang)),
+            ("not en", |_, lang| lang != "en"),
         ];
         for (what, of) in streams {
             let Table { fill, over, early_over, worst } = run(bill, stream(7, of));

@@ -20,10 +20,18 @@ const WORD_PIECES: &str = r###"{
     "vocab": {"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "some": 3, "word": 4, "##s": 5, "passage": 6, ":": 7}}
 }"###;
 
+fn provider(model: &str, tokenizer: &str, prefix: &str) -> Provider {
+    let mut provider = Provider::default();
+    for (field, value) in
+        [(&mut provider.model, model), (&mut provider.tokenizer, tokenizer), (&mut provider.prefix, prefix)]
+    {
+        value.clone_into(field);
+    }
+    provider
+}
+
 fn counting(tokenizer: &str, prefix: &str) -> Counting {
-    let provider =
-        Provider { tokenizer: tokenizer.to_owned(), prefix: prefix.to_owned(), ..Provider::default() };
-    Counting::new(&provider, 4_096).expect("it is well")
+    Counting::new(&provider("model", tokenizer, prefix), 4_096).expect("it is well")
 }
 
 fn file() -> tempfile::NamedTempFile {
@@ -34,9 +42,7 @@ fn file() -> tempfile::NamedTempFile {
 
 #[test]
 fn the_way_to_count_is_that_of_the_models_name_or_as_asked() {
-    let tokens = |model: &str, tokenizer: &str| {
-        Provider { model: model.to_owned(), tokenizer: tokenizer.to_owned(), ..Provider::default() }.tokens()
-    };
+    let tokens = |model, tokenizer| provider(model, tokenizer, "").tokens();
     for (model, tokenizer, expected) in [
         ("qwen/qwen3-embedding-4b", "auto", Tokens::Qwen3),
         ("Qwen/Qwen3-Embedding-0.6B-GGUF", "auto", Tokens::Qwen3),
@@ -86,7 +92,7 @@ fn a_file_counts_its_words_and_marks_and_cuts_nothing_by_itself() {
 
 #[test]
 fn a_prefix_that_leaves_no_room_is_refused() {
-    let provider = Provider { prefix: "word ".repeat(300), ..Provider::default() };
+    let provider = provider("model", "qwen3", &"word ".repeat(300));
     let error = Counting::new(&provider, 512).unwrap_err();
     assert_eq!(
         error.to_string(),
