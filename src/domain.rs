@@ -5,6 +5,7 @@
 pub mod batcher;
 pub mod bisect;
 pub mod caps;
+pub mod estimate;
 pub mod ledger;
 pub mod rate;
 pub mod record;

@@ -4,6 +4,7 @@
 //! keeps others beside the vector. What cannot be read is rejected with a message that names a place and a kind, never
 //! what stands there.
 
+pub mod counting;
 mod json;
 mod pointer;
 
@@ -12,9 +13,9 @@ mod tests;
 
 use std::fmt;
 
+use self::counting::Counting;
 use crate::config::{Blank, Format, Input, TooLong};
 use crate::domain::record::{Content, Hidden, Record, RejectReason, SkipReason, Text, VECTOR_ELEMENT_BYTES};
-use crate::domain::tokens::Tokenizer;
 
 /// Bytes a record costs beside its own: its slots in ledger and batcher, strings' headers, the JSON value's field names,
 /// id, hash and headers of ours. Generous: the memory budget must hold, not fit.
@@ -31,19 +32,19 @@ pub struct Intake {
     fields: json::Fields,
     too_long: TooLong,
     blank: Blank,
-    tokenizer: Tokenizer,
+    counting: Counting,
     token_limit: u32,
 }
 
 impl Intake {
-    /// An intake for texts of at most `token_limit` tokens, the end token included.
-    pub fn new(input: &Input, tokenizer: Tokenizer, token_limit: u32) -> Self {
+    /// An intake for texts of at most `token_limit` tokens, prefix and end token included.
+    pub fn new(input: &Input, counting: Counting, token_limit: u32) -> Self {
         Self {
             format: input.format,
             fields: json::Fields::new(&input.text, &input.separator, &input.payload),
             too_long: input.too_long,
             blank: input.blank,
-            tokenizer,
+            counting,
             token_limit,
         }
     }
@@ -58,7 +59,7 @@ impl Intake {
         };
         match self.decode(value) {
             Ok(Decoded { text, .. }) if is_blank(&text) => self.blank(),
-            Ok(Decoded { text, payload }) => self.measure(text, payload),
+            Ok(Decoded { text, payload }) => self.measure(&record.topic, text, payload),
             Err(message) => Content::Reject(RejectReason::InvalidInput, message),
         }
     }
@@ -72,22 +73,22 @@ impl Intake {
         }
     }
 
-    fn measure(&self, text: String, payload: Option<String>) -> Content {
-        if let Some(tokens) = self.tokenizer.count_within(&text, self.token_limit) {
+    fn measure(&self, topic: &str, text: String, payload: Option<String>) -> Content {
+        if let Some(tokens) = self.counting.count_within(topic, &text, self.token_limit) {
             return Content::Text(Text { text, tokens, truncated: false, payload });
         }
         match self.too_long {
-            TooLong::DeadLetter => Content::Reject(RejectReason::TooLong, self.by_how_much(&text)),
-            TooLong::Truncate => match self.tokenizer.truncate(&text, self.token_limit) {
+            TooLong::DeadLetter => Content::Reject(RejectReason::TooLong, self.by_how_much(topic, &text)),
+            TooLong::Truncate => match self.counting.truncate(topic, &text, self.token_limit) {
                 // The beginning may be all white space though the text is not.
                 Some((text, _)) if is_blank(&text) => self.blank(),
                 Some((text, tokens)) => Content::Text(Text { text, tokens, truncated: true, payload }),
-                None => Content::Reject(RejectReason::TooLong, self.by_how_much(&text)),
+                None => Content::Reject(RejectReason::TooLong, self.by_how_much(topic, &text)),
             },
         }
     }
 
-    fn by_how_much(&self, text: &str) -> String {
+    fn by_how_much(&self, topic: &str, text: &str) -> String {
         let limit = self.token_limit;
         if text.len() > COUNTED_BYTES {
             return format!(
@@ -95,7 +96,7 @@ impl Intake {
                 text.len()
             );
         }
-        format!("the text has {} tokens, the limit is {limit}", self.tokenizer.count(text))
+        format!("the text has {} tokens, the limit is {limit}", self.counting.count(topic, text))
     }
 
     fn blank(&self) -> Content {

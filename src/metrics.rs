@@ -30,6 +30,10 @@ const STAGES: [f64; 15] =
 /// Upper bounds of the seconds between a batch's first record and its close.
 const BATCH_WAIT: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
+/// Upper bounds of billed tokens by counted ones: exact, a few percent off, another tokenizer, a server that cuts.
+const ESTIMATE_RATIO: [f64; 14] =
+    [0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.999, 1.001, 1.02, 1.05, 1.1, 1.25, 1.5, 2.0];
+
 instruments! {
     /// Records received from the input topics.
     records_consumed_total: IntCounterVec by ["topic"];
@@ -87,6 +91,8 @@ instruments! {
     provider_limit_per_minute: GaugeVec by ["source", "limit"];
     /// Tokens as the provider billed them, as we estimated them (each record once, when it is first sent), and of calls whose answer was of no use (wasted).
     tokens_total: IntCounterVec by ["model", "kind"];
+    /// What was billed for a call as a part of what was counted or estimated: 1 where tokens are counted exactly; far below it, the server cuts texts.
+    token_estimate_ratio: HistogramVec by ["model"] in ESTIMATE_RATIO.to_vec();
     /// US dollars spent, as the provider reported them or as estimated from tokens and price.
     cost_usd_total: CounterVec by ["model", "source"];
     /// Records handed to the broker by result (ok: acknowledged; error: refused or not delivered).
@@ -188,6 +194,7 @@ impl Metrics {
         self.kafka_assigned_partitions.with_label_values(&[group]);
         self.api_inflight_requests.with_label_values(&[model]);
         self.api_concurrency_limit.with_label_values(&[model]);
+        self.token_estimate_ratio.with_label_values(&[model]);
         self.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
     }
 

@@ -8,6 +8,7 @@
 mod aside;
 mod calls;
 mod guilt;
+mod learning;
 mod publish;
 mod release;
 #[cfg(test)]
@@ -41,6 +42,7 @@ use crate::provider::{Embedder, SuspendReason};
 use aside::Aside;
 use calls::{Called, Running};
 use guilt::{Accused, Cut};
+use learning::Learning;
 use publish::{Outcome, Publishing};
 use suspension::{Canary, Suspension};
 use work::{Entry, Work};
@@ -105,6 +107,7 @@ pub struct Pipeline<E, S> {
     aside: Aside,
     ledger: Ledger<Outcome>,
     gate: Gate,
+    learning: Learning,
     backoff: Backoff,
     dead_letter_rate: DeadLetterRate,
     /// All input partitions, for this worker's share.
@@ -170,6 +173,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             aside: Aside::default(),
             ledger: Ledger::new(config.kafka.order),
             gate: Gate::new(&config.limits, batch.max_tokens, now()),
+            learning: Learning::default(),
             backoff: Backoff { base: retry.base, cap: retry.cap, hint_cap: retry.hint_cap },
             dead_letter_rate: DeadLetterRate::new(retry.dead_letter_cap.share, retry.dead_letter_cap.window),
             partitions,
@@ -297,8 +301,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
                 if text.truncated {
                     self.metrics.records_truncated_total.inc();
                 }
-                let (tokens, bytes) = (u64::from(text.tokens), text.text.len() as u64);
-                self.batcher.push(Arc::new(Entry { id, record, text }), tokens, bytes, now);
+                self.batch(id, record, text, now);
                 self.aside.batched(generation);
                 return;
             }

@@ -8,8 +8,9 @@ use tracing::info;
 
 use crate::admin::Health;
 use crate::config::Config;
-use crate::domain::tokens::Tokenizer;
+use crate::domain::record::Record;
 use crate::input;
+use crate::input::counting::{Counting, CountingError, Learned};
 use crate::kafka::budget::Budget;
 use crate::kafka::event::Received;
 use crate::kafka::preflight::{self, PreflightError};
@@ -65,17 +66,47 @@ pub fn metrics(config: &Config) -> Metrics {
     metrics
 }
 
+/// What reads records, and the estimates that it shares with the loop.
+pub struct Reading {
+    intake: Intake,
+    learned: Option<Learned>,
+}
+
+/// A reader that counts tokens exactly.
+impl<F: FnMut(Record) -> Received + Send + 'static> From<F> for Reading {
+    fn from(intake: F) -> Self {
+        Self { intake: Box::new(intake), learned: None }
+    }
+}
+
+/// Counts tokens as the settings say.
+///
+/// # Errors
+/// Settings: a `tokenizer.json` that is none, a prefix that leaves no room.
+pub fn counting(config: &Config) -> Result<Counting, CountingError> {
+    Counting::new(&config.provider, token_limit(config))
+}
+
+/// The most tokens of a text, its prefix included.
+fn token_limit(config: &Config) -> u32 {
+    u32::try_from(config.batch.max_tokens.min(CONTEXT_TOKENS)).unwrap_or(u32::MAX)
+}
+
 /// Intake as the settings say: what the poll thread calls for each record. A text is bounded by the batch and by the model's context.
-pub fn intake(config: &Config) -> Intake {
-    let limit = config.batch.max_tokens.min(CONTEXT_TOKENS);
-    let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-    let intake = input::Intake::new(&config.input, Tokenizer::qwen3(), limit);
+///
+/// # Errors
+/// Those of [`counting`].
+pub fn intake(config: &Config) -> Result<Reading, CountingError> {
+    let counting = counting(config)?;
+    let (learned, prefix) = (counting.learned().cloned(), counting.prefix_bytes() as u64);
+    let intake = input::Intake::new(&config.input, counting, token_limit(config));
     let dimensions = config.provider.dimensions;
-    Box::new(move |record| {
+    let intake = Box::new(move |record| {
         let content = intake.read(&record);
-        let bytes = input::charge(&record, &content, dimensions);
+        let bytes = input::charge(&record, &content, dimensions).saturating_add(prefix);
         Received { record: Arc::new(record), content, bytes }
-    })
+    });
+    Ok(Reading { intake, learned })
 }
 
 /// Runs the line until `shutdown` is done and the group is left, or until a client cannot go on.
@@ -87,9 +118,10 @@ pub async fn run<E: Embedder>(
     embedder: Arc<E>,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
-    intake: Intake,
+    reading: impl Into<Reading>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<Ended, StartError> {
+    let Reading { intake, learned } = reading.into();
     let asked = Arc::clone(&config);
     let asking = tokio::task::spawn_blocking(move || preflight::ask(&asked));
     tokio::pin!(shutdown);
@@ -124,7 +156,7 @@ pub async fn run<E: Embedder>(
     let seed = fastrand::u64(..);
     let line =
         Pipeline::new(config, embedder, metrics, Arc::clone(&health), ends, topics.input_partitions, seed);
-    let line = line.run();
+    let line = line.learning(learned).run();
     tokio::pin!(line);
     tokio::select! {
         ended = &mut line => return Ok(ended),

@@ -11,6 +11,7 @@ use super::{ConfigArgs, run, runtime};
 use crate::config::Config;
 use crate::kafka::preflight::{self, Preflight, PreflightError, Topics};
 use crate::provider::{Embedder as _, SuspendReason, Verdict};
+use crate::worker;
 
 /// What is embedded to see whether the provider works.
 const WORD: &str = "word";
@@ -67,6 +68,10 @@ pub(super) fn run(args: &Check) -> Result<(), Failure> {
     let mut report = Report::default();
     let config = args.config.load()?;
     report.ok("settings", args.config.name());
+    match worker::counting(&config) {
+        Ok(counting) => report.ok("tokens", counting),
+        Err(error) => report.failed("tokens", &error.into()),
+    }
     if args.connect {
         let reached = kafka(&config, &mut report);
         let runtime = runtime()?;

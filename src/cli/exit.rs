@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use crate::config::ConfigError;
+use crate::input::counting::CountingError;
 use crate::kafka::preflight::PreflightError;
 use crate::pipeline::Ended;
 use crate::provider::SuspendReason;
@@ -122,6 +123,12 @@ impl From<ClientError> for Failure {
             ClientError::Setup(ref cause) => Self::Unavailable(format!("{error}: {cause}")),
             _ => Self::Config(error.to_string()),
         }
+    }
+}
+
+impl From<CountingError> for Failure {
+    fn from(error: CountingError) -> Self {
+        Self::Config(error.to_string())
     }
 }
 

@@ -11,13 +11,15 @@ use crate::admin::{Admin, Health};
 use crate::config::Config;
 use crate::provider::client::Client;
 use crate::signals::{self, Shutdown};
-use crate::worker;
+use crate::worker::{self, Reading};
 
 /// What the process waits beyond the drain's own deadline before it ends whatever the threads do.
 const BEYOND: Duration = Duration::from_secs(2);
 
 pub(super) fn run(args: &ConfigArgs) -> Result<(), Failure> {
     let config = Arc::new(args.load()?);
+    // Before the first line of the log: a file that is no tokenizer is a mistake in the settings.
+    let reading = worker::intake(&config)?;
     log::start(&config.log)?;
     signals::exit_on_panic(crate::kafka::panic_is_caught);
     let limit = config.shutdown_deadline.saturating_add(BEYOND);
@@ -25,7 +27,7 @@ pub(super) fn run(args: &ConfigArgs) -> Result<(), Failure> {
         .map_err(|error| Failure::Internal(format!("signals cannot be watched: {error}")))?;
     info!(version = env!("CARGO_PKG_VERSION"), settings = args.name(), "starting");
     let runtime = runtime()?;
-    let ended = runtime.block_on(work(config, &shutdown));
+    let ended = runtime.block_on(work(config, reading, &shutdown));
     // A question to an unreachable broker may still be under way; nothing is waited for any more.
     runtime.shutdown_background();
     match &ended {
@@ -35,7 +37,7 @@ pub(super) fn run(args: &ConfigArgs) -> Result<(), Failure> {
     ended
 }
 
-async fn work(config: Arc<Config>, shutdown: &Shutdown) -> Result<(), Failure> {
+async fn work(config: Arc<Config>, reading: Reading, shutdown: &Shutdown) -> Result<(), Failure> {
     let metrics = Arc::new(worker::metrics(&config));
     let health = Arc::new(Health::new());
     let embedder = Arc::new(client(&config)?);
@@ -48,8 +50,7 @@ async fn work(config: Arc<Config>, shutdown: &Shutdown) -> Result<(), Failure> {
             Some(admin)
         }
     };
-    let intake = worker::intake(&config);
-    let ended = worker::run(config, embedder, metrics, health, intake, shutdown.first()).await?;
+    let ended = worker::run(config, embedder, metrics, health, reading, shutdown.first()).await?;
     if let Some(admin) = admin {
         admin.stop().await;
     }

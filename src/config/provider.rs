@@ -57,6 +57,12 @@ pub struct Provider {
     /// The price of 1,000,000 tokens in USD.
     #[serde(deserialize_with = "scalar::fraction")]
     pub usd_per_million_tokens: f64,
+    /// An instruction before every text that is sent. Counted, never published.
+    #[serde(deserialize_with = "scalar::text")]
+    pub prefix: String,
+    /// How tokens are counted; see [`Provider::tokens`].
+    #[serde(deserialize_with = "scalar::text")]
+    pub tokenizer: String,
     /// Extra request headers. Some are secrets: `Debug` and `Serialize` redact them.
     #[serde(deserialize_with = "scalar::text_map", serialize_with = "secret::serialize_map")]
     pub headers: BTreeMap<String, String>,
@@ -81,6 +87,8 @@ impl Default for Provider {
             unready_after: Duration::from_secs(30),
             probe: Probe::default(),
             usd_per_million_tokens: 0.02,
+            prefix: String::new(),
+            tokenizer: AUTO.to_owned(),
             headers: BTreeMap::new(),
             body: Map::new(),
         }
@@ -103,9 +111,41 @@ impl fmt::Debug for Provider {
             .field("unready_after", &self.unready_after)
             .field("probe", &self.probe)
             .field("usd_per_million_tokens", &self.usd_per_million_tokens)
+            .field("prefix", &self.prefix)
+            .field("tokenizer", &self.tokenizer)
             .field("headers", &secret::redacted(&self.headers))
             .field("body", &secret::redacted_body(&self.body))
             .finish()
+    }
+}
+
+/// `provider.tokenizer`: what fits the model's name.
+const AUTO: &str = "auto";
+/// The names of ways to count; anything else is a file.
+pub(super) const TOKENIZERS: [&str; 3] = [AUTO, "qwen3", "estimate"];
+/// The models whose tokenizer is built in have it in their name, in whatever case.
+const QWEN3: &str = "qwen3-embedding";
+
+/// How the tokens of a text are counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tokens {
+    /// Exactly, by the tokenizer of Qwen3-Embedding.
+    Qwen3,
+    /// By an estimate that learns from what is billed.
+    Estimate,
+    /// Exactly, by this `tokenizer.json`.
+    File(PathBuf),
+}
+
+impl Provider {
+    /// How tokens are counted: as `tokenizer` says, and for `auto` as the model's name says.
+    pub fn tokens(&self) -> Tokens {
+        match self.tokenizer.as_str() {
+            AUTO if self.model.to_ascii_lowercase().contains(QWEN3) => Tokens::Qwen3,
+            "qwen3" => Tokens::Qwen3,
+            AUTO | "estimate" => Tokens::Estimate,
+            path => Tokens::File(path.into()),
+        }
     }
 }
 

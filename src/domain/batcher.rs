@@ -146,6 +146,15 @@ impl<T> Batcher<T> {
         before - self.queue.len()
     }
 
+    /// Other tokens for what waits.
+    pub fn weigh(&mut self, tokens: impl Fn(&T) -> u64) {
+        self.total.tokens = 0;
+        for waiting in &mut self.queue {
+            waiting.tokens = tokens(&waiting.entry);
+            self.total.tokens += waiting.tokens;
+        }
+    }
+
     /// The limits in force.
     pub fn limits(&self) -> &Limits {
         &self.limits

@@ -6,6 +6,7 @@
 
 mod parts;
 mod truncate;
+mod vocabulary;
 
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use tiktoken::CoreBpe;
 use unicode_normalization_alignments::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
 use self::parts::{Part, Parts};
+pub use self::vocabulary::Vocabulary;
 
 /// The longest token of the vocabulary, in bytes: a text of `n` tokens is at most `n` times as long.
 const MAX_TOKEN_BYTES: usize = 128;

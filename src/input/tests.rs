@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::record::Offset;
+use crate::domain::tokens::Tokenizer;
 
 fn record(value: Option<&[u8]>) -> Record {
     Record {
@@ -27,7 +28,7 @@ fn json_input(text: &[&str], payload: &[&str]) -> Input {
 }
 
 fn intake(input: &Input) -> Intake {
-    Intake::new(input, Tokenizer::qwen3(), 32_768)
+    Intake::new(input, Counting::qwen3(), 32_768)
 }
 
 fn read(input: &Input, value: &[u8]) -> Content {
@@ -113,7 +114,7 @@ fn exactly_the_limit_fits() {
     let text = "one two three four";
     let tokens = Tokenizer::qwen3().count(text);
     let read =
-        |limit| Intake::new(&text_input(), Tokenizer::qwen3(), limit).read(&record(Some(text.as_bytes())));
+        |limit| Intake::new(&text_input(), Counting::qwen3(), limit).read(&record(Some(text.as_bytes())));
     assert!(matches!(read(tokens), Content::Text(Text { truncated: false, .. })));
     let Content::Text(cut) = read(tokens - 1) else { panic!("not a text") };
     assert_eq!((cut.text.as_str(), cut.tokens, cut.truncated), ("one two three", tokens - 1, true));
@@ -122,7 +123,7 @@ fn exactly_the_limit_fits() {
 #[test]
 fn a_text_whose_beginning_is_blank_is_blank_once_it_is_cut() {
     let text = format!("{}end", " \n".repeat(200));
-    let intake = Intake::new(&text_input(), Tokenizer::qwen3(), 2);
+    let intake = Intake::new(&text_input(), Counting::qwen3(), 2);
     assert_eq!(intake.read(&record(Some(text.as_bytes()))), Content::Skip(SkipReason::Blank));
 }
 
@@ -312,7 +313,7 @@ proptest! {
         let mut record = record(Some(&value));
         record.key = key;
         for input in [text_input(), json_input(&["/a", "/b/0", ""], &["/a", "/c", ""])] {
-            drop(Intake::new(&input, Tokenizer::qwen3(), 5).read(&record));
+            drop(Intake::new(&input, Counting::qwen3(), 5).read(&record));
         }
     }
 

@@ -109,7 +109,8 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         metrics.batch_wait_seconds.observe(waited);
         metrics.stage_duration_seconds.with_label_values(&["queue"]).observe(waited);
         metrics.batches_closed_total.with_label_values(&[batch.cause.as_str()]).inc();
-        Work::new(&*self.embedder, batch.entries, 0, None, self.successes, now)
+        let work = Work::new(&*self.embedder, batch.entries, 0, None, self.successes, now);
+        self.weighed(work, &batch.size)
     }
 
     fn send(&mut self, mut work: Work, now: Instant) {
@@ -263,8 +264,9 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
                 if cost.is_finite() && cost > 0.0 {
                     metrics.cost_usd_total.with_label_values(&[model, source]).inc_by(cost);
                 }
-                if running.work.is_some() {
+                if let Some(work) = &running.work {
                     self.gate.settle(running.estimate, answered.tokens);
+                    self.learn(work, running.estimate, answered.tokens);
                 }
                 self.call_succeeded(id, running.work.is_none(), now());
             }

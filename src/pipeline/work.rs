@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::domain::batcher::Size;
 use crate::domain::bisect::Search;
+use crate::domain::estimate::Shape;
 use crate::domain::ledger::SlotId;
 use crate::domain::record::{Record, Text};
 use crate::domain::retry::Patience;
@@ -18,6 +19,10 @@ pub(super) struct Entry {
     pub(super) id: SlotId,
     pub(super) record: Arc<Record>,
     pub(super) text: Text,
+    /// Of the text and what is sent before it.
+    pub(super) bytes: u64,
+    /// What its tokens are estimated by, where they are.
+    pub(super) shape: Option<Shape>,
 }
 
 impl PartialEq for Entry {
@@ -90,7 +95,7 @@ impl Work {
     }
 
     pub(super) fn size(&self) -> Size {
-        let bytes = self.entries.iter().map(|entry| entry.text.text.len() as u64).sum();
+        let bytes = self.entries.iter().map(|entry| entry.bytes).sum();
         Size { tokens: self.tokens, records: self.entries.len(), bytes }
     }
 

@@ -123,7 +123,7 @@ impl Client {
             url,
             headers,
             keyring: Keyring::new(read_key)?,
-            request: wire::Request::new(&provider.model, &provider.body),
+            request: wire::Request::new(&provider.model, &provider.body).with_prefix(&provider.prefix),
             asks: match provider.encoding {
                 config::Encoding::Auto | config::Encoding::Base64 => Asks::Base64,
                 config::Encoding::Float => Asks::Float,

@@ -37,6 +37,8 @@ pub enum Asks {
 pub struct Request {
     /// Everything between the encoding and the texts.
     middle: Vec<u8>,
+    /// What stands before each text, as it is written in JSON, without quotes.
+    prefix: Vec<u8>,
 }
 
 impl Request {
@@ -53,12 +55,22 @@ impl Request {
             put(&mut middle, value);
         }
         middle.extend_from_slice(br#","input":["#);
-        Self { middle }
+        Self { middle, prefix: Vec::new() }
+    }
+
+    /// With this before every text.
+    #[must_use]
+    pub fn with_prefix(mut self, prefix: &str) -> Self {
+        let mut quoted = Vec::new();
+        put(&mut quoted, prefix);
+        self.prefix = quoted[1..quoted.len() - 1].to_vec();
+        self
     }
 
     /// The body for these texts. The same texts always give the same bytes, so that a retry can be answered from a cache.
     pub fn body(&self, texts: &[&str], asks: Asks) -> Bytes {
-        let length: usize = texts.iter().map(|text| text.len() + text.len() / 16 + 3).sum();
+        let length: usize =
+            texts.iter().map(|text| text.len() + text.len() / 16 + 3 + self.prefix.len()).sum();
         let mut body = Vec::with_capacity(ASKS_BASE64.len() + self.middle.len() + length + 2);
         body.extend_from_slice(match asks {
             Asks::Base64 => ASKS_BASE64.as_bytes(),
@@ -70,7 +82,12 @@ impl Request {
             if index > 0 {
                 body.push(b',');
             }
+            let start = body.len();
             put(&mut body, text);
+            // Behind the opening quote.
+            if !self.prefix.is_empty() {
+                body.splice(start + 1..=start, self.prefix.iter().copied());
+            }
         }
         body.extend_from_slice(b"]}");
         body.into()

@@ -15,3 +15,4 @@ mod limits;
 mod line;
 mod load;
 mod seen;
+mod tokens;

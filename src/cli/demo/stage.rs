@@ -132,7 +132,7 @@ impl Stage {
             client,
             Arc::clone(&metrics),
             Arc::clone(&health),
-            worker::intake(&config),
+            worker::intake(&config)?,
             async move { stopped.await.unwrap_or_default() },
         ));
         let (query, json, stop) = (args.query.clone(), args.json, Some(stop));

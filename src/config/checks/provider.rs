@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use super::{Checks, DAY, HOUR, MILLISECOND, text};
 use crate::config::names::nearest;
+use crate::config::provider::TOKENIZERS;
 use crate::config::{Provider, scalar};
+
+/// It is sent with every text. Whether it leaves room in tokens is seen at the start, by the tokenizer.
+const MOST_PREFIX_BYTES: usize = 16 * 1024;
 
 /// The sets of limits and quirks that have a name.
 const PROFILES: [&str; 11] = [
@@ -52,6 +56,11 @@ pub(super) fn check(checks: &mut Checks, provider: &Provider) {
         |time| text(*time),
     );
     checks.range("provider.usd_per_million_tokens", provider.usd_per_million_tokens, 0.0..=1_000_000.0);
+    tokenizer(checks, &provider.tokenizer);
+    if provider.prefix.len() > MOST_PREFIX_BYTES {
+        let bytes = provider.prefix.len();
+        checks.problem("provider.prefix", format_args!("has {bytes} bytes, more than {MOST_PREFIX_BYTES}"));
+    }
     headers(checks, &provider.headers);
     for name in ["input", "model", "encoding_format", "dimensions"] {
         if provider.body.contains_key(name) {
@@ -72,6 +81,21 @@ fn profile(checks: &mut Checks, profile: &str) {
         near.unwrap_or_default()
     );
     checks.problem("provider.profile", message);
+}
+
+/// A word that is none of the ways to count is a path only if it looks like one.
+fn tokenizer(checks: &mut Checks, tokenizer: &str) {
+    if TOKENIZERS.contains(&tokenizer) || tokenizer.contains(['/', '\\']) || tokenizer.ends_with(".json") {
+        return;
+    }
+    let near = nearest(tokenizer, TOKENIZERS.into_iter()).map(|near| format!("; did you mean {near}?"));
+    let message = format!(
+        "{} is none of {}, nor the path of a tokenizer.json{}",
+        scalar::quoted(tokenizer),
+        TOKENIZERS.join(", "),
+        near.unwrap_or_default()
+    );
+    checks.problem("provider.tokenizer", message);
 }
 
 /// Names and values that HTTP can carry. No value is quoted.

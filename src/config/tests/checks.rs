@@ -76,6 +76,7 @@ fn numbers_have_ranges() {
         ("provider: {unready_after: 0s}", "provider.unready_after"),
         ("provider: {probe: {first: 0s}}", "provider.probe.first"),
         ("provider: {usd_per_million_tokens: -1}", "provider.usd_per_million_tokens"),
+        ("provider: {tokenizer: qwen}", "provider.tokenizer"),
         ("limits: {in_flight: 0}", "limits.in_flight"),
         ("limits: {in_flight: 1025}", "limits.in_flight"),
         ("limits: {max_in_flight_bytes: 0}", "limits.max_in_flight_bytes"),

@@ -293,3 +293,14 @@ proptest! {
         assert_eq!(world.batcher.total(), Size::default());
     }
 }
+
+#[test]
+fn what_waits_can_be_weighed_anew() {
+    let now = start();
+    let mut batcher = batcher(LIMITS, &[(60, 1), (60, 1), (60, 1)], now);
+    assert_eq!(batcher.due(now), Some(Size { tokens: 60, records: 1, bytes: 1 }));
+    batcher.weigh(|name| 40 + *name as u64);
+    assert_eq!(batcher.total(), Size { tokens: 123, records: 3, bytes: 3 });
+    assert_eq!(batcher.close(now).map(|batch| batch.size), Some(Size { tokens: 81, records: 2, bytes: 2 }));
+    assert_eq!(batcher.total(), Size { tokens: 42, records: 1, bytes: 1 });
+}

@@ -52,6 +52,18 @@ fn extra_fields_are_merged_but_ours_stay_ours() {
 }
 
 #[test]
+fn a_prefix_stands_before_every_text() {
+    let request = Request::new("m", &Map::new()).with_prefix("say \"x\"\nü: ");
+    let body = request.body(&["", "a\"b"], Asks::Float);
+    let read: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(read["input"], json!(["say \"x\"\nü: ", "say \"x\"\nü: a\"b"]));
+    assert_eq!(
+        Request::new("m", &Map::new()).with_prefix("").body(&["t"], Asks::Float),
+        Request::new("m", &Map::new()).body(&["t"], Asks::Float)
+    );
+}
+
+#[test]
 fn the_encoding_can_be_taken_out_of_a_body() {
     let request = Request::new("m", &Map::new());
     let bare = without_encoding(&request.body(&["t"], Asks::Base64));

@@ -204,3 +204,34 @@ fn what_librdkafka_refuses_is_named_without_its_value() {
         says(&stderr, &[name, words]);
     }
 }
+
+#[test]
+fn a_tokenizer_that_is_none_is_refused_at_the_start_and_by_check() {
+    let provider =
+        |setting: &str| format!("provider: {{url: \"http://127.0.0.1:1/v1\", dimensions: 8, {setting}}}\n");
+    let folder = TempDir::new().expect("a folder");
+    let file = folder.path().join("tokenizer.json");
+    fs::write(&file, "{\"model\": 5}").expect("it can be written");
+    let path = file.to_str().expect("a plain path");
+    refused(
+        &provider(&format!("tokenizer: \"{path}\"")),
+        &[],
+        &["provider.tokenizer", path, "is not a tokenizer.json"],
+    );
+    let missing = "/no/such/tokenizer.json";
+    refused(
+        &provider(&format!("tokenizer: {missing}")),
+        &[],
+        &["provider.tokenizer", missing, "cannot be read"],
+    );
+    refused(&provider("tokenizer: estimat"), &[], &["provider.tokenizer", "did you mean estimate?"]);
+    let long = format!("prefix: \"{}\"", "word ".repeat(3_000));
+    refused(&(provider(&long) + "batch: {max_tokens: 4096}\n"), &[], &["provider.prefix", "tokens"]);
+
+    let settings = folder.path().join("settings.yaml");
+    fs::write(&settings, provider(&format!("tokenizer: {missing}"))).expect("it can be written");
+    let mut check = Process::start(&["check", "--config", settings.to_str().expect("a plain path")], &[]);
+    let status = check.wait(SOON);
+    assert_eq!(status.code(), Some(78), "{}", check.stdout());
+    says(&check.stdout(), &["ok      settings", "FAILED  tokens", missing]);
+}
