@@ -20,6 +20,7 @@ mod provider;
 mod reply;
 mod request;
 mod shape;
+mod shared;
 pub mod vectors;
 
 use std::fmt;
@@ -39,7 +40,7 @@ pub use profile::{Hints, Profile};
 
 use connection::{Connections, Door, Switch};
 use faults::Script;
-use provider::Shared;
+use shared::Shared;
 
 /// The model that `/v1/models` names. Calls may name any: the answer repeats it.
 pub const MODEL: &str = "qwen/qwen3-embedding-4b";

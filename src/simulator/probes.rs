@@ -8,10 +8,10 @@ use axum::http::{HeaderMap, Response, Uri};
 use serde_json::json;
 
 use super::profile::Profile;
-use super::provider::Shared;
 use super::reply::reply;
 use super::request::CONTEXT;
 use super::shape;
+use super::shared::Shared;
 
 /// `GET /key`: what the key may do and has used.
 pub(super) async fn key(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap) -> Response<Body> {

@@ -1,124 +1,32 @@
 //! The provider's routes. One call goes through: authorisation, validation, the cache, limits, the fault script, the work, the latency.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
-use axum::http::{HeaderMap, HeaderValue, Response, Uri, header};
+use axum::http::{HeaderMap, Response, Uri};
 use axum::routing::{get, post};
 use bytes::Bytes;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::Settings;
 use super::answer::{self, Good};
-use super::cache::{self, Cache};
-use super::calls::{Ledger, Pending, cost_usd};
+use super::cache;
+use super::calls::{Pending, cost_usd};
 use super::connection::Switch;
-use super::faults::{Script, Then};
-use super::limits::{self, Headers, Limits};
+use super::faults::Then;
+use super::limits::{self, Headers};
 use super::probes::{self, nowhere};
-use super::profile::{Hints, Permits, Profile, Traits};
+use super::profile::{Hints, Permits, Profile};
 use super::reply::{Reply, reply};
 use super::request::Request;
 use super::shape::{self, Problem};
+use super::shared::Shared;
 
 /// A body above this is not even read.
 const LARGEST_BODY: usize = 64 << 20;
-
-/// What all calls share.
-pub(super) struct Shared {
-    dimensions: usize,
-    usd_per_million_tokens: f64,
-    pub(super) profile: Profile,
-    traits: Traits,
-    hints: Hints,
-    controls: Mutex<Controls>,
-    ledger: Mutex<Ledger>,
-}
-
-/// What can be changed while the provider runs.
-struct Controls {
-    latency: Duration,
-    key: Option<String>,
-    limits: Limits,
-    script: Script,
-    cache: Cache,
-    /// The last request that was worked on.
-    last: Option<Arc<Request>>,
-    /// Inputs of the calls that are here.
-    inputs_here: u64,
-}
-
-impl Shared {
-    pub(super) fn new(settings: Settings) -> Self {
-        let bursts = (settings.burst_requests, settings.burst_tokens);
-        let traits = settings.profile.traits();
-        let controls = Controls {
-            latency: settings.latency,
-            key: settings.key,
-            limits: Limits::new((settings.requests_per_minute, settings.tokens_per_minute), bursts),
-            script: Script::new(settings.faults, Instant::now()),
-            cache: Cache::default(),
-            last: None,
-            inputs_here: 0,
-        };
-        Self {
-            dimensions: settings.dimensions,
-            usd_per_million_tokens: settings.usd_per_million_tokens,
-            profile: settings.profile,
-            traits,
-            hints: settings.hints.unwrap_or(traits.hints),
-            controls: Mutex::new(controls),
-            ledger: Mutex::default(),
-        }
-    }
-
-    pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        // A count is right or wrong by one after a panic; that is no reason to panic again.
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn controls(&self) -> MutexGuard<'_, Controls> {
-        self.controls.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn set_latency(&self, latency: Duration) {
-        self.controls().latency = latency;
-    }
-
-    pub(super) fn set_key(&self, key: Option<String>) {
-        self.controls().key = key;
-    }
-
-    pub(super) fn set_script(&self, script: Script) {
-        self.controls().script = script;
-    }
-
-    pub(super) fn set_limits(&self, requests_per_minute: Option<u64>, tokens_per_minute: Option<u64>) {
-        self.controls().limits.set((requests_per_minute, tokens_per_minute), Instant::now());
-    }
-
-    pub(super) fn label(&self, caller: usize) -> String {
-        self.controls().limits.label(caller)
-    }
-
-    /// In USD, as OpenRouter writes it.
-    pub(super) fn price_of_a_token(&self) -> String {
-        (self.usd_per_million_tokens / 1e6).to_string()
-    }
-
-    fn refuse(&self, problem: &Problem) -> Reply {
-        let words = problem.words(self.profile);
-        reply(words.status, &words.body(self.profile))
-    }
-
-    fn error(&self, status: u16, message: Option<&str>) -> Reply {
-        reply(status, &shape::error(self.profile, status, message, None))
-    }
-}
 
 /// The routes, with and without the prefixes that clients put before them.
 pub(super) fn app(shared: Arc<Shared>) -> Router {
@@ -251,31 +159,6 @@ async fn accept<'a>(
 }
 
 impl Shared {
-    /// The number of the caller, whose key is the right one.
-    pub(super) fn authorise(&self, headers: &HeaderMap, uri: &Uri) -> Result<usize, Reply> {
-        let azure = self.profile == Profile::Azure;
-        if azure && uri.path().contains("/deployments/") && !asks_a_version(uri) {
-            return Err(self.error(404, Some("Resource not found")));
-        }
-        let name = if azure { "api-key" } else { header::AUTHORIZATION.as_str() };
-        let given = headers.get(name).map(HeaderValue::as_bytes);
-        let mut controls = self.controls();
-        let right = controls.key.as_ref().is_none_or(|key| {
-            let expected = if azure { key.clone() } else { format!("Bearer {key}") };
-            given == Some(expected.as_bytes())
-        });
-        if right {
-            return Ok(controls.limits.caller(given, Instant::now()));
-        }
-        let message = match self.profile {
-            Profile::Azure => Some("Access denied due to invalid subscription key or wrong API endpoint."),
-            Profile::SiliconFlow => Some("Invalid token"),
-            Profile::OpenRouter => given.map(|_| "User not found."),
-            _ => Some("Incorrect API key provided."),
-        };
-        Err(self.error(401, message))
-    }
-
     fn admit(
         &self,
         caller: usize,
@@ -327,11 +210,6 @@ impl Shared {
         drop(controls);
         Ok(Accepted { request, caller, fault, latency, headers, last, keep, cached: false, room })
     }
-}
-
-/// Azure's `api-version=2024-10-21`.
-fn asks_a_version(uri: &Uri) -> bool {
-    uri.query().is_some_and(|query| query.split('&').any(|pair| pair.starts_with("api-version=2")))
 }
 
 /// Works, waits, answers. `None`: the connection is reset.

@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod kinds;
+
 const ANY: &str = "127.0.0.1:0";
 
 struct Answered {

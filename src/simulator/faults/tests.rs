@@ -178,3 +178,28 @@ fn the_demos_poison_is_a_rule_like_any_other() {
     assert_eq!(then.status, Some(400));
     assert_eq!(then.body.as_ref().unwrap()["code"], 20015);
 }
+
+#[test]
+fn a_storm_lasts_until_nobody_calls() {
+    let faults = Faults::parse("- when: {from: 2, until_quiet: 1s}\n  then: {status: 429}").unwrap();
+    let start = Instant::now();
+    let mut script = Script::new(faults, start);
+    let mut hit = |milliseconds| script.next(&["a"], start + Duration::from_millis(milliseconds)).is_some();
+    let seen: Vec<bool> = [0, 10, 900, 1_800, 2_799, 3_799, 3_800].into_iter().map(&mut hit).collect();
+    assert_eq!(seen, [false, true, true, true, true, false, false]);
+}
+
+#[test]
+fn an_unknown_key_is_told_with_the_nearest() {
+    assert!(error("- then: {vektor: nan}").ends_with("did you mean `vector`?"));
+    let message = error("- then: {index: duplicated}");
+    assert!(message.contains("`duplicate`"), "{message}");
+}
+
+#[test]
+fn large_calls_are_told_by_their_bytes() {
+    let faults = Faults::parse("- when: {bytes_over: 5}\n  then: {status: 413}").unwrap();
+    let mut script = Script::new(faults, Instant::now());
+    assert!(script.next(&["abc", "de"], Instant::now()).is_none());
+    assert!(script.next(&["abc", "def"], Instant::now()).is_some());
+}
