@@ -49,9 +49,6 @@ impl Sink for sink::Sink {
     }
 }
 
-/// The longest text that the model reads, in tokens: Qwen3-Embedding's context.
-const CONTEXT_TOKENS: u64 = 32_768;
-
 /// The instruments of a worker with these settings: every series whose labels are known begins with 0.
 pub fn metrics(config: &Config) -> Metrics {
     let kafka = &config.kafka;
@@ -67,7 +64,7 @@ pub fn metrics(config: &Config) -> Metrics {
 
 /// Intake as the settings say: what the poll thread calls for each record. A text is bounded by the batch and by the model's context.
 pub fn intake(config: &Config) -> Intake {
-    let limit = config.batch.max_tokens.min(CONTEXT_TOKENS);
+    let limit = config.batch.max_tokens.min(config.provider.context_tokens);
     let limit = u32::try_from(limit).unwrap_or(u32::MAX);
     let intake = input::Intake::new(&config.input, Tokenizer::qwen3(), limit);
     let dimensions = config.provider.dimensions;

@@ -160,6 +160,10 @@ fn unusable(status: u16, count: usize, fault: &Fault) -> Failure {
         Fault::Short { got, expected } => {
             (format!("vectors of {got} dimensions, provider.dimensions is {expected}"), wrong_length())
         }
+        Fault::Unshortened { got, asked } => (
+            format!("vectors of {got} dimensions where {asked} were asked for: provider.shorten: local cuts them here"),
+            wrong_length(),
+        ),
         Fault::Changed { got, before } => {
             (format!("vectors of {got} dimensions, until now they had {before}: another model"), wrong_length())
         }

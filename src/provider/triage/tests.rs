@@ -145,6 +145,7 @@ fn every_fault_of_a_success_has_its_verdict() {
         (Fault::Shape { at: 3 }, malformed()),
         (Fault::MixedLengths(2560, 1024), malformed()),
         (Fault::Short { got: 1024, expected: 2560 }, wrong.clone()),
+        (Fault::Unshortened { got: 2560, asked: 256 }, wrong.clone()),
         (Fault::Changed { got: 4096, before: 2560 }, wrong),
         (Fault::NonFinite { at: 1 }, zero),
         (Fault::Absurd { at: 1 }, malformed()),
