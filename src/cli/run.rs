@@ -6,7 +6,7 @@ use std::time::Duration;
 use tracing::info;
 
 use super::exit::Failure;
-use super::{ConfigArgs, log, runtime};
+use super::{ConfigArgs, about, log, runtime};
 use crate::admin::{Admin, Health};
 use crate::config::Config;
 use crate::provider::client::Client;
@@ -48,6 +48,7 @@ async fn work(config: Arc<Config>, shutdown: &Shutdown) -> Result<(), Failure> {
             Some(admin)
         }
     };
+    about::log(&config, &embedder).await?;
     let intake = worker::intake(&config);
     let ended = worker::run(config, embedder, metrics, health, intake, shutdown.first()).await?;
     if let Some(admin) = admin {

@@ -5,6 +5,7 @@
 //! buffer of some 400 KiB with HTTP/1, 16 KiB with HTTP/2; the body by `body_cap`, while it is read, after decompression. The total timeout
 //! covers everything from the connection to the last byte: a trickle does not outlive it.
 
+mod about;
 mod key;
 mod lost;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use tracing::{info, warn};
 use url::Url;
 
+pub use self::about::{About, KeyState, Upstream};
 pub use self::key::KeyError;
 use self::key::Keyring;
 use super::triage::{self, Lost};
@@ -76,6 +78,8 @@ pub enum ClientError {
 pub struct Client {
     http: reqwest::Client,
     url: Url,
+    /// Where the model's upstream servers are listed.
+    endpoints: String,
     headers: HeaderMap,
     keyring: Keyring,
     request: wire::Request,
@@ -138,6 +142,7 @@ impl Client {
         Ok(Self {
             http,
             url,
+            endpoints: about::endpoints(&provider.model),
             headers,
             keyring: Keyring::new(key_header, read_key)?,
             request: wire::Request::new(

@@ -1,3 +1,4 @@
+mod dialect;
 mod server;
 
 use std::sync::{Arc, Mutex};
@@ -92,52 +93,6 @@ async fn without_a_key_none_is_sent_and_headers_may_bring_their_own() {
     let seen = server.seen();
     assert!(!seen[0].contains("authorization"));
     assert!(seen[1].contains("authorization: Basic abc") && !seen[1].contains(KEY));
-}
-
-#[tokio::test]
-async fn azure_gets_its_header_and_its_version() {
-    let server = Server::with([good(), good()]).await;
-    let mut settings = provider(&format!("http://{}/openai/deployments/d", server.address));
-    settings.key_header = "api-key".to_owned();
-    settings.api_version = Some("2024-10-21".to_owned());
-    settings.response_cache = false;
-    let azure = client(&settings);
-    azure.send(azure.body(&["t"])).await.unwrap();
-    // A header of the user's own comes first.
-    settings.headers.insert("Api-Key".to_owned(), "other".to_owned());
-    let own = client(&settings);
-    own.send(own.body(&["t"])).await.unwrap();
-    let seen = server.seen();
-    assert!(
-        seen[0].contains("POST /openai/deployments/d/embeddings?api-version=2024-10-21 HTTP/1.1"),
-        "{}",
-        seen[0]
-    );
-    assert!(seen[0].contains(&format!("api-key: {KEY}")), "{}", seen[0]);
-    assert!(!seen[0].contains("authorization") && !seen[0].contains("x-openrouter-cache"), "{}", seen[0]);
-    assert!(seen[1].contains("api-key: other") && !seen[1].contains(KEY), "{}", seen[1]);
-}
-
-#[test]
-fn a_length_that_is_asked_for_is_the_length_that_comes() {
-    let mut settings = provider("http://host/v1");
-    settings.shorten = config::Shorten::Remote;
-    settings.encoding = Encoding::Unasked;
-    let client = client(&settings);
-    assert_eq!(client.body(&["t"]), r#"{"model":"m","dimensions":4,"input":["t"]}"#);
-    let answer = |vector: &str| {
-        let body = format!(r#"{{"data":[{{"embedding":{vector}}}]}}"#);
-        Answer { status: 200, headers: Vec::new(), body: body.into() }
-    };
-    for (vector, right) in [("[1,0,0,0]", true), ("[1,0,0,0,0]", false), ("[1,0,0]", false)] {
-        match client.read(&answer(vector), 1) {
-            Ok(_) => assert!(right, "{vector}"),
-            Err(failure) => {
-                assert_eq!(meanwhile(&failure), SuspendReason::WrongDimensions, "{vector}");
-                assert!(!right);
-            }
-        }
-    }
 }
 
 #[tokio::test]
