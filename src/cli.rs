@@ -2,6 +2,7 @@
 //!
 //! Results go to stdout, logs and errors to stderr. Every command ends with a code of `exit`.
 
+mod about;
 mod check;
 mod demo;
 mod exit;

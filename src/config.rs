@@ -1,6 +1,6 @@
 //! The settings: one struct a section, every one with its default.
 //!
-//! Defaults give way to the file, and the file to the environment. The names are a contract; `deploy/config.yaml` shows them all.
+//! Defaults give way to the provider's profile, that to the file, and the file to the environment. The names are a contract; `deploy/config.yaml` shows them all.
 //! Whatever is wrong is a [`ConfigError`] that names the setting, the value (never a secret) and what is expected.
 
 mod checks;
@@ -13,6 +13,7 @@ mod key;
 mod layers;
 mod names;
 mod problem;
+mod profile;
 mod provider;
 mod scalar;
 mod secret;
@@ -31,7 +32,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub use crate::domain::ledger::Order;
-pub use choice::{Blank, Delivery, Encoding, Format, LogFormat, Preset, Share, Start, TooLong};
+pub use choice::{Blank, Delivery, Encoding, Format, LogFormat, Preset, Share, Shorten, Start, TooLong};
 pub use error::ConfigError;
 pub use kafka::Kafka;
 pub use key::KeyError;

@@ -50,9 +50,6 @@ impl Sink for sink::Sink {
     }
 }
 
-/// The longest text that the model reads, in tokens: Qwen3-Embedding's context.
-const CONTEXT_TOKENS: u64 = 32_768;
-
 /// The instruments of a worker with these settings: every series whose labels are known begins with 0.
 pub fn metrics(config: &Config) -> Metrics {
     let kafka = &config.kafka;
@@ -89,7 +86,7 @@ pub fn counting(config: &Config) -> Result<Counting, CountingError> {
 
 /// The most tokens of a text, its prefix included.
 fn token_limit(config: &Config) -> u32 {
-    u32::try_from(config.batch.max_tokens.min(CONTEXT_TOKENS)).unwrap_or(u32::MAX)
+    u32::try_from(config.batch.max_tokens.min(config.provider.context_tokens)).unwrap_or(u32::MAX)
 }
 
 /// Intake as the settings say: what the poll thread calls for each record. A text is bounded by the batch and by the model's context.

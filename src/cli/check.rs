@@ -7,7 +7,7 @@ use clap::Args;
 use tokio::time::Instant;
 
 use super::exit::{self, Failure};
-use super::{ConfigArgs, run, runtime};
+use super::{ConfigArgs, about, run, runtime};
 use crate::config::Config;
 use crate::kafka::preflight::{self, Preflight, PreflightError, Topics};
 use crate::provider::{Embedder as _, SuspendReason, Verdict};
@@ -68,6 +68,7 @@ pub(super) fn run(args: &Check) -> Result<(), Failure> {
     let mut report = Report::default();
     let config = args.config.load()?;
     report.ok("settings", args.config.name());
+    report.note("profile", effective(&config));
     match worker::counting(&config) {
         Ok(counting) => report.ok("tokens", counting),
         Err(error) => report.failed("tokens", &error.into()),
@@ -84,6 +85,22 @@ pub(super) fn run(args: &Check) -> Result<(), Failure> {
     }
     let Report { passed, failed, code } = report;
     code.map_or(Ok(()), |code| Err(Failure::Checks { failed, passed, code }))
+}
+
+/// What holds after profile, file and environment.
+fn effective(config: &Config) -> String {
+    let (provider, batch) = (&config.provider, &config.batch);
+    let price = provider.usd_per_million_tokens;
+    let price = if price > 0.0 { format!("${price}/1M tokens") } else { "no price set".to_owned() };
+    format!(
+        "{}: {} records, {} tokens, {} in a call; {} tokens in a text; key in {}; {price}",
+        provider.profile,
+        batch.max_records,
+        batch.max_tokens,
+        batch.max_bytes,
+        provider.context_tokens.min(batch.max_tokens),
+        provider.key_header,
+    )
 }
 
 /// Whether all topics are there.
@@ -157,6 +174,14 @@ async fn provider(config: &Config, report: &mut Report) {
         Ok(client) => client,
         Err(failure) => return report.failed("provider", &failure),
     };
+    match about::ask(config, &client).await {
+        Ok(found) => {
+            for note in found.notes.iter().chain(&found.warnings) {
+                report.note("provider", note);
+            }
+        }
+        Err(failure) => return report.failed("provider", &failure),
+    }
     let begun = Instant::now();
     let answer = client.send(client.body(&[WORD])).await;
     let took = begun.elapsed();

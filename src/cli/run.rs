@@ -6,7 +6,7 @@ use std::time::Duration;
 use tracing::info;
 
 use super::exit::Failure;
-use super::{ConfigArgs, log, runtime};
+use super::{ConfigArgs, about, log, runtime};
 use crate::admin::{Admin, Health};
 use crate::config::Config;
 use crate::provider::client::Client;
@@ -50,6 +50,7 @@ async fn work(config: Arc<Config>, reading: Reading, shutdown: &Shutdown) -> Res
             Some(admin)
         }
     };
+    about::log(&config, &embedder).await?;
     let ended = worker::run(config, embedder, metrics, health, reading, shutdown.first()).await?;
     if let Some(admin) = admin {
         admin.stop().await;

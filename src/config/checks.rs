@@ -2,6 +2,7 @@
 
 mod kafka;
 mod provider;
+mod routing;
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;

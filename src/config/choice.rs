@@ -140,11 +140,32 @@ pub enum Encoding {
     Base64,
     /// As numbers.
     Float,
+    /// Not at all, for servers that refuse the field.
+    Unasked,
 }
 
 impl Choice for Encoding {
+    const NAMES: &'static [(&'static str, Option<Self>)] = &[
+        ("auto", Some(Self::Auto)),
+        ("base64", Some(Self::Base64)),
+        ("float", Some(Self::Float)),
+        ("none", Some(Self::Unasked)),
+    ];
+}
+
+/// Who makes vectors shorter than the model's own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shorten {
+    /// We: what comes is cut and normalised again.
+    #[default]
+    Local,
+    /// The provider: it is asked for `dimensions`, and another length is an error.
+    Remote,
+}
+
+impl Choice for Shorten {
     const NAMES: &'static [(&'static str, Option<Self>)] =
-        &[("auto", Some(Self::Auto)), ("base64", Some(Self::Base64)), ("float", Some(Self::Float))];
+        &[("local", Some(Self::Local)), ("remote", Some(Self::Remote))];
 }
 
 /// How replicas divide the limits.

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use super::profile::{DEFAULT, Profile};
 use super::provider::Provider;
 use super::secret::Secret;
 
@@ -37,17 +38,19 @@ pub enum KeyError {
     },
     /// A provider that wants a key, and none given.
     #[error(
-        "{host} needs a key: set the environment variable EMBEDSTREAM__PROVIDER__API_KEY, or provider.api_key_file to a file that holds it, or the environment variable OPENROUTER_API_KEY"
+        "{host} needs a key: set the environment variable EMBEDSTREAM__PROVIDER__API_KEY, or provider.api_key_file to a file that holds it{also}"
     )]
     Missing {
         /// The provider's host.
         host: String,
+        /// Another way, where there is one.
+        also: &'static str,
     },
 }
 
 impl Provider {
     /// Reads the key: `api_key` (which `EMBEDSTREAM__PROVIDER__API_KEY` sets) before `api_key_file` before
-    /// `OPENROUTER_API_KEY`, which is used for any URL while no other is given.
+    /// `OPENROUTER_API_KEY`, which is used for any URL while no other is given, but for profiles of other providers: it is none of theirs.
     ///
     /// The file is read at every call, so that a rotated key is taken up. White space around the key is dropped.
     ///
@@ -67,16 +70,33 @@ impl Provider {
             }
             return usable(text, &shown).map(Some);
         }
-        self.openrouter_key.as_ref().map(|key| usable(key.expose(), "OPENROUTER_API_KEY")).transpose()
+        let theirs = [DEFAULT, "custom"].contains(&&*self.profile);
+        self.openrouter_key
+            .as_ref()
+            .filter(|_| theirs)
+            .map(|key| usable(key.expose(), "OPENROUTER_API_KEY"))
+            .transpose()
+    }
+
+    /// Whether OpenRouter's key may go to this provider.
+    fn takes_openrouters(&self) -> bool {
+        [DEFAULT, "custom"].contains(&&*self.profile)
     }
 
     /// Checks that there is a key where the provider is known to want one.
     pub(super) fn check_key(&self) -> Result<(), KeyError> {
         let host = self.url.host_str().unwrap_or_default();
-        let wants_one = host == "openrouter.ai" || host.ends_with(".openrouter.ai");
-        let by_header = self.headers.keys().any(|name| name.eq_ignore_ascii_case("authorization"));
+        let wants_one = host == "openrouter.ai"
+            || host.ends_with(".openrouter.ai")
+            || Profile::named(&self.profile).and_then(Profile::host) == Some(host);
+        let own = |name: &String| {
+            name.eq_ignore_ascii_case("authorization") || name.eq_ignore_ascii_case(&self.key_header)
+        };
+        let by_header = self.headers.keys().any(own);
+        let also =
+            if self.takes_openrouters() { ", or the environment variable OPENROUTER_API_KEY" } else { "" };
         if self.read_key()?.is_none() && wants_one && !by_header {
-            return Err(KeyError::Missing { host: host.to_owned() });
+            return Err(KeyError::Missing { host: host.to_owned(), also });
         }
         Ok(())
     }

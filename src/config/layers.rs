@@ -1,4 +1,4 @@
-//! Defaults under the file under the environment, read by type.
+//! Defaults under the profile under the file under the environment, read by type.
 
 use std::ffi::OsString;
 
@@ -9,7 +9,7 @@ use super::error::ConfigError;
 use super::names::{self, Known};
 use super::problem::Problem;
 use super::secret::Secret;
-use super::{Config, checks};
+use super::{Config, checks, profile};
 
 /// How many wrong values are reported at once.
 const MAX_PROBLEMS: usize = 20;
@@ -44,7 +44,11 @@ where
     problems.append(&mut environment.problems);
     problems.append(&mut names::inspect(&mut environment.settings, &known));
 
+    let (profile, homeless) = profile::layer(&file, &environment.settings);
+    problems.extend(homeless);
+
     let merged = ::config::Config::builder()
+        .add_source(Layer(profile))
         .add_source(Layer(file))
         .add_source(Layer(environment.settings))
         .build()
@@ -55,6 +59,7 @@ where
         problems = checks::check(&config);
         if problems.is_empty() {
             let key = environment.openrouter_key.filter(|key| !key.trim().is_empty());
+            profile::complete(&mut config.provider);
             config.provider.openrouter_key = key.map(Secret::new);
             return Ok(config);
         }

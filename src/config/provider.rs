@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::choice::{self, Encoding};
+use super::choice::{self, Encoding, Shorten};
 use super::secret::Secret;
 use super::units::duration;
 use super::{scalar, secret};
@@ -25,6 +25,21 @@ pub struct Provider {
     /// The name of a set of limits and quirks.
     #[serde(deserialize_with = "scalar::text")]
     pub profile: String,
+    /// The header that carries the key: `authorization` (as `Bearer KEY`), or another one, such as Azure's `api-key`, with the bare key.
+    #[serde(deserialize_with = "scalar::text")]
+    pub key_header: String,
+    /// Azure's `api-version`, added to the URL's query.
+    #[serde(deserialize_with = "scalar::optional_text")]
+    pub api_version: Option<String>,
+    /// Tokens that the model takes in one text.
+    #[serde(deserialize_with = "scalar::number")]
+    pub context_tokens: u64,
+    /// Who makes vectors shorter than the model's own.
+    #[serde(with = "choice")]
+    pub shorten: Shorten,
+    /// Whether OpenRouter is asked to keep answers for a repetition of the same call.
+    #[serde(deserialize_with = "scalar::truth")]
+    pub response_cache: bool,
     /// The model's name, as the provider knows it.
     #[serde(deserialize_with = "scalar::text")]
     pub model: String,
@@ -76,6 +91,11 @@ impl Default for Provider {
         Self {
             url: Url::parse("https://openrouter.ai/api/v1").expect("a constant that parses"),
             profile: "openrouter".to_owned(),
+            key_header: "authorization".to_owned(),
+            api_version: None,
+            context_tokens: 32_768,
+            shorten: Shorten::Local,
+            response_cache: true,
             model: "qwen/qwen3-embedding-4b".to_owned(),
             api_key: None,
             api_key_file: None,
@@ -100,6 +120,11 @@ impl fmt::Debug for Provider {
         f.debug_struct("Provider")
             .field("url", &self.url.as_str())
             .field("profile", &self.profile)
+            .field("key_header", &self.key_header)
+            .field("api_version", &self.api_version)
+            .field("context_tokens", &self.context_tokens)
+            .field("shorten", &self.shorten)
+            .field("response_cache", &self.response_cache)
             .field("model", &self.model)
             .field("api_key", &self.api_key)
             .field("api_key_file", &self.api_key_file)

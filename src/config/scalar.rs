@@ -185,16 +185,6 @@ pub(super) fn fraction<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64
         .ok_or_else(|| Error::custom(format_args!("{scalar} is not a number")))
 }
 
-/// Reads `true` or `false`.
-pub(super) fn truth<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    match Scalar::deserialize(deserializer)? {
-        Scalar::Truth(truth) => Ok(truth),
-        Scalar::Text(text) if text.trim() == "true" => Ok(true),
-        Scalar::Text(text) if text.trim() == "false" => Ok(false),
-        other => Err(Error::custom(format_args!("{other} is neither true nor false"))),
-    }
-}
-
 /// Reads a value that is written as text of its own form, such as `50ms`.
 pub(super) fn parsed<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
@@ -247,6 +237,28 @@ pub(super) fn optional_path<'de, D: Deserializer<'de>>(deserializer: D) -> Resul
     let shown = scalar.to_string();
     let path = scalar.into_text().ok_or_else(|| Error::custom(format_args!("{shown} is not a path")))?;
     Ok(Some(PathBuf::from(path)))
+}
+
+/// Reads text that may be left empty, which unsets it.
+pub(super) fn optional_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let scalar = Scalar::deserialize(deserializer)?;
+    if scalar.is_empty() {
+        return Ok(None);
+    }
+    let shown = scalar.to_string();
+    let text = scalar.into_text().ok_or_else(|| Error::custom(format_args!("{shown} is not text")))?;
+    Ok(Some(text.trim().to_owned()))
+}
+
+/// Reads `true` or `false`.
+pub(super) fn truth<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    let scalar = Scalar::deserialize(deserializer)?;
+    match &scalar {
+        Scalar::Truth(truth) => Ok(*truth),
+        Scalar::Text(text) if text.trim() == "true" => Ok(true),
+        Scalar::Text(text) if text.trim() == "false" => Ok(false),
+        _ => Err(Error::custom(format_args!("{scalar} is not true or false"))),
+    }
 }
 
 /// Reads a list of text. A single value is a list of one.

@@ -5,6 +5,7 @@ mod environment;
 mod errors;
 mod files;
 mod keys;
+mod profiles;
 mod secrets;
 
 use super::*;

@@ -5,6 +5,7 @@
 //! buffer of some 400 KiB with HTTP/1, 16 KiB with HTTP/2; the body by `body_cap`, while it is read, after decompression. The total timeout
 //! covers everything from the connection to the last byte: a trickle does not outlive it.
 
+mod about;
 mod key;
 mod lost;
 #[cfg(test)]
@@ -16,10 +17,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use tracing::{info, warn};
 use url::Url;
 
+pub use self::about::{About, KeyState, Upstream};
 pub use self::key::KeyError;
 use self::key::Keyring;
 use super::triage::{self, Lost};
@@ -37,6 +39,10 @@ const ENVELOPE_BYTES: usize = 1 << 20;
 const IDLE: Duration = Duration::from_secs(50);
 /// HTTP/2 pings while calls are in flight, so that a dead network is found out before the total timeout.
 const PING: Duration = Duration::from_secs(20);
+
+/// OpenRouter answers a repetition of the same bytes from its cache, for nothing, if both calls ask for it. So every call does: the first one
+/// may be the one whose answer is lost.
+const CACHE: &str = "x-openrouter-cache";
 
 /// What the transport decides itself.
 const OURS: [&str; 7] =
@@ -72,6 +78,8 @@ pub enum ClientError {
 pub struct Client {
     http: reqwest::Client,
     url: Url,
+    /// Where the model's upstream servers are listed.
+    endpoints: String,
     headers: HeaderMap,
     keyring: Keyring,
     request: wire::Request,
@@ -80,6 +88,8 @@ pub struct Client {
     adapts: bool,
     refused_encoding: AtomicBool,
     dimensions: usize,
+    /// Whether the provider is asked for that length.
+    asks_length: bool,
     /// How long the server's own vectors are; 0 until the first answer.
     native: AtomicUsize,
     timeout: Duration,
@@ -99,8 +109,19 @@ impl Client {
         max_records: usize,
         hint_cap: Duration,
     ) -> Result<Self, ClientError> {
-        let url = address(AsRef::<str>::as_ref(&provider.url))?;
-        let headers = headers(&provider.headers)?;
+        let mut url = address(AsRef::<str>::as_ref(&provider.url))?;
+        if let Some(version) = &provider.api_version
+            && !url.query_pairs().any(|(name, _)| name == "api-version")
+        {
+            url.query_pairs_mut().append_pair("api-version", version);
+        }
+        let mut headers = headers(&provider.headers)?;
+        if provider.response_cache && !headers.contains_key(CACHE) {
+            headers.insert(CACHE, HeaderValue::from_static("true"));
+        }
+        let key_header = HeaderName::from_bytes(provider.key_header.as_bytes());
+        let key_header = key_header.map_err(|_| ClientError::HeaderName(provider.key_header.clone()))?;
+        let asks_length = provider.shorten == config::Shorten::Remote;
         if let Some(field) = wire::RESERVED.iter().find(|field| provider.body.contains_key(**field)) {
             return Err(ClientError::ReservedField((*field).to_owned()));
         }
@@ -121,16 +142,24 @@ impl Client {
         Ok(Self {
             http,
             url,
+            endpoints: about::endpoints(&provider.model),
             headers,
-            keyring: Keyring::new(read_key)?,
-            request: wire::Request::new(&provider.model, &provider.body).with_prefix(&provider.prefix),
+            keyring: Keyring::new(key_header, read_key)?,
+            request: wire::Request::new(
+                &provider.model,
+                asks_length.then_some(provider.dimensions),
+                &provider.body,
+            )
+            .with_prefix(&provider.prefix),
             asks: match provider.encoding {
                 config::Encoding::Auto | config::Encoding::Base64 => Asks::Base64,
                 config::Encoding::Float => Asks::Float,
+                config::Encoding::Unasked => Asks::Nothing,
             },
             adapts: provider.encoding == config::Encoding::Auto,
             refused_encoding: AtomicBool::new(false),
             dimensions: provider.dimensions,
+            asks_length,
             native: AtomicUsize::new(0),
             timeout: provider.timeout,
             body_cap: values.saturating_mul(BYTES_PER_VALUE).saturating_add(ENVELOPE_BYTES),
@@ -164,15 +193,21 @@ impl Client {
     }
 
     async fn exchange(&self, body: Bytes) -> Result<Answer, Lost> {
-        let mut request = self.http.post(self.url.clone()).headers(self.headers.clone()).body(body);
-        if let Some(key) = self.keyring.header()
-            && !self.headers.contains_key(AUTHORIZATION)
+        let request = self.http.post(self.url.clone()).body(body);
+        self.answer(request, self.body_cap).await
+    }
+
+    /// Sends a request with our headers and the key, and reads the answer as far as `body_cap`.
+    async fn answer(&self, request: reqwest::RequestBuilder, body_cap: usize) -> Result<Answer, Lost> {
+        let mut request = request.headers(self.headers.clone());
+        if let Some((name, key)) = self.keyring.header()
+            && !self.headers.contains_key(&name)
         {
-            request = request.header(AUTHORIZATION, key);
+            request = request.header(name, key);
         }
         let mut response = request.send().await.map_err(|error| lost::why(&error))?;
-        let too_large = Lost::TooLarge(self.body_cap);
-        if response.content_length().is_some_and(|length| length > self.body_cap as u64) {
+        let too_large = Lost::TooLarge(body_cap);
+        if response.content_length().is_some_and(|length| length > body_cap as u64) {
             return Err(too_large);
         }
         let status = response.status().as_u16();
@@ -182,7 +217,7 @@ impl Client {
         let expected = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
         let mut body = BytesMut::with_capacity(expected);
         while let Some(chunk) = response.chunk().await.map_err(|error| lost::why(&error))? {
-            if body.len() + chunk.len() > self.body_cap {
+            if body.len() + chunk.len() > body_cap {
                 return Err(too_large);
             }
             body.extend_from_slice(&chunk);
@@ -192,6 +227,9 @@ impl Client {
 
     fn checked(&self, answer: &Answer, count: usize) -> Result<Embeddings, Fault> {
         let (embeddings, length) = wire::read(&answer.body, count, self.dimensions)?;
+        if self.asks_length && length > self.dimensions {
+            return Err(Fault::Unshortened { got: length, asked: self.dimensions });
+        }
         match self.native.compare_exchange(0, length, Relaxed, Relaxed) {
             Err(before) if before != length => Err(Fault::Changed { got: length, before }),
             _ => Ok(embeddings),

@@ -26,7 +26,14 @@ struct Case<'a> {
     count: usize,
     /// The server's hint, at most the cap.
     after: Option<Duration>,
+    /// Whether the hint is so long that waiting for it is an outage.
+    distant: bool,
+    /// Whether the server says in a header that the same call is worth repeating.
+    worth_repeating: bool,
 }
+
+/// A longer wait than this is no back-off: nothing but a used-up quota takes so long.
+const DISTANT: Duration = Duration::from_secs(600);
 
 /// Why no complete answer came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,8 +70,12 @@ pub fn answer(
     }
     let said = Said::by(&answer.body);
     let status = if success { said.status.unwrap_or(502) } else { answer.status };
-    let after = hints::wait(&answer.headers, said.error.as_ref(), &said.text, now, hint_cap);
-    let (what, verdict) = rows::judge(&Case { said: &said, status, count, after });
+    let asked = hints::wait(&answer.headers, said.error.as_ref(), &said.text, now, Duration::MAX);
+    let after = asked.map(|wait| wait.min(hint_cap));
+    let distant = asked.is_some_and(|wait| wait > hint_cap.max(DISTANT));
+    let repeat = |(name, value): &(String, String)| name == "x-should-retry" && value.trim() == "true";
+    let worth_repeating = answer.headers.iter().any(repeat);
+    let (what, verdict) = rows::judge(&Case { said: &said, status, count, after, distant, worth_repeating });
     let inside = if success { format!(" in an answer with {}", answer.status) } else { String::new() };
     let codes = if said.codes.is_empty() { String::new() } else { format!(", {}", said.shown()) };
     Failure {
@@ -81,6 +92,9 @@ pub fn refuses_encoding(answer: &Answer) -> bool {
 }
 
 /// Classifies a call to which no complete answer came.
+///
+/// A batch that is too large for the server's time is not told from a bad record: once its attempts are used up while others succeed it is taken
+/// apart, and its halves are published as they are answered. No limit is learned from it, because a slow server says nothing about sizes.
 pub fn lost(lost: Lost) -> Failure {
     let again = |meanwhile| again(Attempts::Configured, RejectReason::ProviderError, meanwhile);
     let stop = || Verdict::Suspend { why: SuspendReason::Unreachable, fatal_at_start: true };
@@ -124,7 +138,9 @@ pub fn lost(lost: Lost) -> Failure {
 /// The verdict on a success that is none. The words come from the fault; nothing of the body is shown.
 fn unusable(status: u16, count: usize, fault: &Fault) -> Failure {
     let once = |then, meanwhile| again(Attempts::Few(1), then, meanwhile);
-    let wrong_length = || once(RejectReason::WrongDimensions, SuspendReason::WrongDimensions);
+    // Of several servers behind one address some may run another model. A wrong setting fails for the canary as well, and at once.
+    let few = Attempts::Few(3);
+    let wrong_length = || again(few, RejectReason::WrongDimensions, SuspendReason::WrongDimensions);
     let (what, verdict) = match fault {
         Fault::Empty => ("an empty answer".to_owned(), malformed()),
         Fault::Html => ("a web page instead of JSON: is the address right?".to_owned(), malformed()),
@@ -144,6 +160,10 @@ fn unusable(status: u16, count: usize, fault: &Fault) -> Failure {
         Fault::Short { got, expected } => {
             (format!("vectors of {got} dimensions, provider.dimensions is {expected}"), wrong_length())
         }
+        Fault::Unshortened { got, asked } => (
+            format!("vectors of {got} dimensions where {asked} were asked for: provider.shorten: local cuts them here"),
+            wrong_length(),
+        ),
         Fault::Changed { got, before } => {
             (format!("vectors of {got} dimensions, until now they had {before}: another model"), wrong_length())
         }

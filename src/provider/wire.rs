@@ -1,7 +1,7 @@
 //! The bodies: what is sent, and the one place where an answer becomes vectors.
 //!
 //! Texts are sent as strings, never as token ids (several servers embed the wrong ids without a word). `dimensions` is not sent
-//! unless the settings' `body` holds it: it is refused, restricted or ignored depending on who answers, so vectors are shortened here. An answer is
+//! unless the settings say so: it is refused, restricted or ignored depending on who answers, so vectors are shortened here. An answer is
 //! believed only after all of it was checked, in this order: JSON, no error inside, as many vectors as texts, their order, their shape, one length,
 //! the configured length, finite, not zero. Memory is bounded by the body: what is beyond the expected count is skipped, not kept.
 
@@ -17,7 +17,7 @@ use self::envelope::{Envelope, Index, Vectors};
 use super::Embeddings;
 
 /// Fields of the request that are ours alone.
-pub const RESERVED: [&str; 3] = ["model", "input", "encoding_format"];
+pub const RESERVED: [&str; 4] = ["model", "input", "encoding_format", "dimensions"];
 
 const ASKS_BASE64: &str = r#"{"encoding_format":"base64","#;
 
@@ -42,12 +42,17 @@ pub struct Request {
 }
 
 impl Request {
-    /// A request for `model` with the settings' extra fields; reserved ones among them are left out.
-    pub fn new(model: &str, extra: &Map<String, Value>) -> Self {
+    /// A request for `model` with the settings' extra fields; reserved ones among them are left out. With `dimensions` the provider is asked for
+    /// vectors of that length.
+    pub fn new(model: &str, dimensions: Option<usize>, extra: &Map<String, Value>) -> Self {
         let mut middle = Vec::new();
         put(&mut middle, "model");
         middle.push(b':');
         put(&mut middle, model);
+        if let Some(dimensions) = dimensions {
+            middle.extend_from_slice(br#","dimensions":"#);
+            put(&mut middle, &dimensions);
+        }
         for (name, value) in extra.iter().filter(|(name, _)| !RESERVED.contains(&name.as_str())) {
             middle.push(b',');
             put(&mut middle, name);
@@ -137,6 +142,13 @@ pub enum Fault {
         got: usize,
         /// The settings'.
         expected: usize,
+    },
+    /// All are longer than what was asked for.
+    Unshortened {
+        /// Their length.
+        got: usize,
+        /// What was asked for.
+        asked: usize,
     },
     /// All are of another length than in the answers before: another model.
     Changed {

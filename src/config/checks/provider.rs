@@ -2,28 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::{Checks, DAY, HOUR, MILLISECOND, text};
+use super::{Checks, DAY, HOUR, MILLISECOND, routing, text};
 use crate::config::names::nearest;
+use crate::config::profile::{self, PROFILES};
 use crate::config::provider::TOKENIZERS;
 use crate::config::{Provider, scalar};
 
 /// It is sent with every text. Whether it leaves room in tokens is seen at the start, by the tokenizer.
 const MOST_PREFIX_BYTES: usize = 16 * 1024;
-
-/// The sets of limits and quirks that have a name.
-const PROFILES: [&str; 11] = [
-    "openrouter",
-    "openai",
-    "azure",
-    "tei",
-    "vllm",
-    "ollama",
-    "infinity",
-    "llamacpp",
-    "siliconflow",
-    "mistral",
-    "custom",
-];
 
 /// Headers that belong to the connection or to the body.
 const RESERVED: [&str; 7] = [
@@ -38,6 +24,12 @@ const RESERVED: [&str; 7] = [
 
 pub(super) fn check(checks: &mut Checks, provider: &Provider) {
     profile(checks, &provider.profile);
+    checks.range("provider.context_tokens", provider.context_tokens, 1..=10_000_000);
+    key_header(checks, &provider.key_header);
+    api_version(checks, provider);
+    if let Some(written) = provider.body.get("provider").filter(|_| provider.profile == profile::DEFAULT) {
+        routing::check(checks, written);
+    }
     checks.visible("provider.model", &provider.model);
     checks.range("provider.dimensions", provider.dimensions, 1..=65_536);
     checks.time("provider.timeout", provider.timeout, MILLISECOND..=HOUR);
@@ -69,17 +61,45 @@ pub(super) fn check(checks: &mut Checks, provider: &Provider) {
     }
 }
 
+/// A header that can carry a key.
+fn key_header(checks: &mut Checks, name: &str) {
+    if name.is_empty() || !name.chars().all(is_token) {
+        checks
+            .problem("provider.key_header", format_args!("{} is not a header's name", scalar::quoted(name)));
+    } else if RESERVED.contains(&name.to_ascii_lowercase().as_str()) {
+        checks.problem("provider.key_header", "is a header that the worker writes itself");
+    }
+}
+
+/// It becomes part of the address.
+fn api_version(checks: &mut Checks, provider: &Provider) {
+    let Some(version) = &provider.api_version else { return };
+    let key = "provider.api_version";
+    if !version.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c)) {
+        checks.problem(key, format_args!("{} is not a version such as 2024-10-21", scalar::quoted(version)));
+    }
+    let mut query = provider.url.query_pairs();
+    if let Some((_, other)) = query.find(|(name, value)| name == "api-version" && value != version) {
+        let other = scalar::quoted(&other);
+        checks.problem(
+            key,
+            format_args!("{} contradicts provider.url: its api-version is {other}", scalar::quoted(version)),
+        );
+    }
+}
+
+fn is_token(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c)
+}
+
 fn profile(checks: &mut Checks, profile: &str) {
-    if PROFILES.contains(&profile) {
+    let names = PROFILES.map(|profile| profile.name);
+    if names.contains(&profile) {
         return;
     }
-    let near = nearest(profile, PROFILES.into_iter()).map(|near| format!("; did you mean {near}?"));
-    let message = format!(
-        "{} is not one of {}{}",
-        scalar::quoted(profile),
-        PROFILES.join(", "),
-        near.unwrap_or_default()
-    );
+    let near = nearest(profile, names.into_iter()).map(|near| format!("; did you mean {near}?"));
+    let message =
+        format!("{} is not one of {}{}", scalar::quoted(profile), names.join(", "), near.unwrap_or_default());
     checks.problem("provider.profile", message);
 }
 
@@ -104,8 +124,7 @@ fn headers(checks: &mut Checks, headers: &BTreeMap<String, String>) {
     for (name, value) in headers {
         let key = format!("provider.headers.{name}");
         let lower = name.to_ascii_lowercase();
-        let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-        if name.is_empty() || !name.chars().all(token) {
+        if name.is_empty() || !name.chars().all(is_token) {
             checks
                 .problem("provider.headers", format_args!("{} is not a header's name", scalar::quoted(name)));
         } else if RESERVED.contains(&lower.as_str()) {

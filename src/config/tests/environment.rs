@@ -49,7 +49,7 @@ fn every_path_has_a_variable() {
             assert!(message.contains(&name), "{name}: {message}");
         }
     }
-    assert_eq!(known.paths().len(), 57);
+    assert_eq!(known.paths().len(), 62);
 }
 
 #[test]

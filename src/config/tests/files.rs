@@ -120,11 +120,11 @@ fn yaml_text_stays_what_was_written() {
 
 #[test]
 fn the_body_is_typed_and_sorted() {
-    let yaml = "provider:\n  body:\n    z: 1\n    user: null\n    provider: {sort: price, order: [b, a], n: 1.5}\n    t: true\n    q: \"1\"\n    nan: nan\n";
+    let yaml = "provider:\n  body:\n    z: 1\n    user: null\n    provider: {sort: price, order: [b, a], preferred_min_throughput: 1.5}\n    t: true\n    q: \"1\"\n    nan: nan\n";
     let body = load(yaml, &[]).unwrap().provider.body;
     assert_eq!(
         serde_json::to_string(&body).unwrap(),
-        r#"{"nan":"nan","provider":{"n":1.5,"order":["b","a"],"sort":"price"},"q":"1","t":true,"user":null,"z":1}"#
+        r#"{"nan":"nan","provider":{"order":["b","a"],"preferred_min_throughput":1.5,"sort":"price"},"q":"1","t":true,"user":null,"z":1}"#
     );
 }
 

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::{PoisonError, RwLock};
 
-use reqwest::header::HeaderValue;
+use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use tracing::info;
 
 use super::ClientError;
@@ -18,17 +18,18 @@ pub type KeyError = Box<dyn Error + Send + Sync>;
 
 struct Key {
     secret: Secret,
-    /// `Bearer …`, marked as sensitive: not shown by `Debug`, not kept by HTTP/2's compression.
+    /// `Bearer …`, or the key alone in a header of its own; marked as sensitive: not shown by `Debug`, not kept by HTTP/2's compression.
     header: HeaderValue,
 }
 
 impl Key {
-    fn new(secret: &Secret) -> Result<Self, ClientError> {
+    fn new(secret: &Secret, name: &HeaderName) -> Result<Self, ClientError> {
         let key = secret.expose().trim();
         if key.is_empty() {
             return Err(ClientError::Key);
         }
-        let mut header = HeaderValue::from_str(&format!("Bearer {key}")).map_err(|_| ClientError::Key)?;
+        let value = if *name == AUTHORIZATION { format!("Bearer {key}") } else { key.to_owned() };
+        let mut header = HeaderValue::from_str(&value).map_err(|_| ClientError::Key)?;
         header.set_sensitive(true);
         Ok(Self { secret: Secret::new(key.to_owned()), header })
     }
@@ -36,27 +37,33 @@ impl Key {
 
 /// The present key, if any, and how to read it again. Where keys come from is the settings' business.
 pub(super) struct Keyring {
+    /// The header that carries it.
+    name: HeaderName,
     key: RwLock<Option<Key>>,
     read: Box<dyn Fn() -> Result<Option<Secret>, KeyError> + Send + Sync>,
 }
 
 impl Keyring {
     pub(super) fn new<E: Into<KeyError>>(
+        name: HeaderName,
         read: impl Fn() -> Result<Option<Secret>, E> + Send + Sync + 'static,
     ) -> Result<Self, ClientError> {
         let read = Box::new(move || read().map_err(Into::into));
-        let key = read().map_err(ClientError::KeySource)?.as_ref().map(Key::new).transpose()?;
-        Ok(Self { key: RwLock::new(key), read })
+        let key = read().map_err(ClientError::KeySource)?;
+        let key = key.as_ref().map(|key| Key::new(key, &name)).transpose()?;
+        Ok(Self { name, key: RwLock::new(key), read })
     }
 
-    pub(super) fn header(&self) -> Option<HeaderValue> {
-        self.key.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(|key| key.header.clone())
+    /// The header and its value.
+    pub(super) fn header(&self) -> Option<(HeaderName, HeaderValue)> {
+        let key = self.key.read().unwrap_or_else(PoisonError::into_inner);
+        key.as_ref().map(|key| (self.name.clone(), key.header.clone()))
     }
 
     /// Reads the key again. If that fails or there is none, the present key stays.
     pub(super) fn refresh(&self) -> Result<(), ClientError> {
         let Some(fresh) = (self.read)().map_err(ClientError::KeySource)? else { return Ok(()) };
-        let fresh = Key::new(&fresh)?;
+        let fresh = Key::new(&fresh, &self.name)?;
         let mut key = self.key.write().unwrap_or_else(PoisonError::into_inner);
         if key.as_ref().is_none_or(|key| key.secret != fresh.secret) {
             *key = Some(fresh);

@@ -1,3 +1,4 @@
+mod dialect;
 mod server;
 
 use std::sync::{Arc, Mutex};
@@ -74,6 +75,7 @@ async fn a_call_sends_what_the_settings_say_and_reads_the_answer() {
         "accept-encoding: gzip",
         &format!("user-agent: embedstream/{version}"),
         r#"{"encoding_format":"base64","model":"m","user":"u","input":["hello"]}"#,
+        "x-openrouter-cache: true",
     ] {
         assert!(seen.contains(part), "{part} in {seen}");
     }
@@ -217,7 +219,11 @@ async fn nobody_there_is_unreachable() {
 
 #[tokio::test]
 async fn a_head_beyond_reason_is_refused() {
-    let many = "x: y\r\n".repeat(200);
+    // With the content-length of the answer itself: 100 headers and 101.
+    let server = Server::with([Reply::Last(http(200, &"x: y\r\n".repeat(99), GOOD.as_bytes()))]).await;
+    let client = client(&provider(&server.url()));
+    assert!(client.send(client.body(&["t"])).await.is_ok());
+    let many = "x: y\r\n".repeat(100);
     let failure = fails(Reply::Last(http(200, &many, GOOD.as_bytes()))).await;
     assert_eq!(failure.outcome, CallOutcome::Connect);
     let endless = format!("x: {}\r\n", "y".repeat(2 << 20));

@@ -15,6 +15,47 @@ const MOST_CODES: usize = 8;
 /// How deep an error may quote another.
 const DEPTH: usize = 3;
 
+/// OpenRouter's `error_type` and `availability.code`, where they fix a status.
+const STATUS_OF: [(u16, &[&str]); 12] = [
+    (
+        400,
+        &[
+            "context_length_exceeded",
+            "max_tokens_exceeded",
+            "token_limit_exceeded",
+            "string_too_long",
+            "invalid_request",
+            "invalid_prompt",
+            "content_policy_violation",
+            "refusal",
+            "model_not_found",
+            "wrong_endpoint",
+        ],
+    ),
+    (401, &["authentication"]),
+    (402, &["payment_required"]),
+    (403, &["permission_denied", "region_restricted"]),
+    (
+        404,
+        &[
+            "not_found",
+            "no_endpoints",
+            "model_deprecated",
+            "model_unavailable_upstream",
+            "privacy_restricted",
+            "constraint_filtered",
+            "free_variant_ended",
+        ],
+    ),
+    (412, &["precondition_failed"]),
+    (413, &["payload_too_large"]),
+    (422, &["unprocessable"]),
+    (429, &["rate_limit_exceeded", "capacity_exhausted"]),
+    (502, &["provider_unavailable"]),
+    (503, &["provider_overloaded", "temporarily_unavailable"]),
+    (504, &["timeout"]),
+];
+
 /// An error, flattened. Only [`shown`](Self::shown) may leave the module.
 #[derive(Debug, Default)]
 pub(super) struct Said {
@@ -96,6 +137,13 @@ impl Said {
 
     fn read(&mut self, root: &Value, depth: usize) {
         let error = root.get("error").filter(|error| !error.is_null());
+        let wrapped = ["/detail", "/errors/0"].iter().filter_map(|path| root.pointer(path));
+        if let (None, None, Some(wrapped)) =
+            (error, root.get("message"), wrapped.into_iter().find(|value| value.is_object()))
+            && depth > 0
+        {
+            return self.read(wrapped, depth - 1);
+        }
         let inner = error.unwrap_or(&Value::Null);
         if let (Some(error), None) = (error, &self.error) {
             self.error = Some(error.clone());
@@ -115,6 +163,7 @@ impl Said {
             self.note_code(code);
         }
         self.note_code(inner.pointer("/metadata/provider_code").unwrap_or(&Value::Null));
+        self.status = self.status.or_else(|| self.status_by_name());
         for param in [inner.get("param"), root.get("param")].into_iter().flatten() {
             self.note_param(param);
         }
@@ -136,6 +185,12 @@ impl Said {
                 _ => {}
             }
         }
+    }
+
+    /// The status that OpenRouter's names of errors stand for: its availability failures come without a code.
+    fn status_by_name(&self) -> Option<u16> {
+        let named = |code: &String| STATUS_OF.iter().find(|(_, names)| names.contains(&code.as_str()));
+        self.codes.iter().find_map(named).map(|(status, _)| *status)
     }
 
     /// FastAPI: `[{"type", "loc", "msg", "input"}]`. The input is the user's text, and not read.

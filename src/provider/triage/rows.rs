@@ -148,7 +148,7 @@ const NOT_FINITE: [&str; 5] = [
     "contains nan",
 ];
 
-static ROWS: [Row; 27] = [
+static ROWS: [Row; 29] = [
     Row {
         what: "the server says that it will answer later",
         fits: |case| case.said.retryable == Some(true),
@@ -202,6 +202,12 @@ static ROWS: [Row; 27] = [
             0 | 1 => guilty(RejectReason::TooLong),
             _ => Verdict::Shrink(Cap::Tokens(case.said.number(&ALLOWED, u64::MAX))),
         },
+    },
+    Row {
+        // Azure was seen to say a day where it meant a minute: the probe finds out.
+        what: "a limit that is used up for long",
+        fits: |case| case.status == 429 && case.distant,
+        verdict: |_| suspend(SuspendReason::PaymentRequired),
     },
     Row { what: "rate limited", fits: |case| case.status == 429, verdict: limited },
     Row {
@@ -328,6 +334,11 @@ static ROWS: [Row; 27] = [
         what: "the server refuses every request of this kind",
         fits: |case| matches!(case.status, 406 | 411 | 412 | 415 | 417 | 421 | 426 | 431 | 451),
         verdict: |_| suspend(SuspendReason::BadRequest),
+    },
+    Row {
+        what: "the server asks for the same request again",
+        fits: |case| client_error(case) && case.worth_repeating,
+        verdict: |case| retry(case, SuspendReason::Unreachable),
     },
     Row { what: "the server refuses the request", fits: client_error, verdict: refused },
 ];

@@ -31,7 +31,7 @@ fn base64_of(floats: &[f32]) -> Vec<u8> {
 
 #[test]
 fn a_request_holds_strings_and_nothing_that_was_not_asked_for() {
-    let request = Request::new("qwen/q", &Map::new());
+    let request = Request::new("qwen/q", None, &Map::new());
     let body = request.body(&["a\"\n\u{1}", "ü 😀"], Asks::Base64);
     let read: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(
@@ -46,26 +46,26 @@ fn a_request_holds_strings_and_nothing_that_was_not_asked_for() {
 #[test]
 fn extra_fields_are_merged_but_ours_stay_ours() {
     let extra = json!({"provider": {"only": ["x"]}, "dimensions": 256, "model": "other", "input": "y"});
-    let request = Request::new("m", extra.as_object().unwrap());
+    let request = Request::new("m", None, extra.as_object().unwrap());
     let read: Value = serde_json::from_slice(&request.body(&["t"], Asks::Nothing)).unwrap();
-    assert_eq!(read, json!({"model": "m", "provider": {"only": ["x"]}, "dimensions": 256, "input": ["t"]}));
+    assert_eq!(read, json!({"model": "m", "provider": {"only": ["x"]}, "input": ["t"]}));
 }
 
 #[test]
 fn a_prefix_stands_before_every_text() {
-    let request = Request::new("m", &Map::new()).with_prefix("say \"x\"\nü: ");
+    let request = Request::new("m", None, &Map::new()).with_prefix("say \"x\"\nü: ");
     let body = request.body(&["", "a\"b"], Asks::Float);
     let read: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(read["input"], json!(["say \"x\"\nü: ", "say \"x\"\nü: a\"b"]));
     assert_eq!(
-        Request::new("m", &Map::new()).with_prefix("").body(&["t"], Asks::Float),
-        Request::new("m", &Map::new()).body(&["t"], Asks::Float)
+        Request::new("m", None, &Map::new()).with_prefix("").body(&["t"], Asks::Float),
+        Request::new("m", None, &Map::new()).body(&["t"], Asks::Float)
     );
 }
 
 #[test]
 fn the_encoding_can_be_taken_out_of_a_body() {
-    let request = Request::new("m", &Map::new());
+    let request = Request::new("m", None, &Map::new());
     let bare = without_encoding(&request.body(&["t"], Asks::Base64));
     assert_eq!(bare, Some(request.body(&["t"], Asks::Nothing)));
     assert_eq!(without_encoding(&request.body(&["t"], Asks::Float)), None);

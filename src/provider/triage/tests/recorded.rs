@@ -2,6 +2,35 @@
 
 use super::*;
 
+/// What headers alone say.
+pub(super) fn by_header() -> Vec<(u16, &'static str, &'static str, Verdict)> {
+    use SuspendReason::{PaymentRequired, Unreachable};
+    let after = |milliseconds| Verdict::Retry {
+        after: Some(Duration::from_millis(milliseconds)),
+        hold_off: true,
+        attempts: Attempts::Unlimited,
+        then: RejectReason::ProviderError,
+        meanwhile: Unreachable,
+    };
+    vec![
+        (429, "retry-after", "86400", suspend(PaymentRequired)),
+        // The next midnight, as of a day's limit.
+        (429, "retry-after", "Sun, 02 Aug 2026 00:00:00 GMT", suspend(PaymentRequired)),
+        (429, "retry-after", "600", after(60_000)),
+        (429, "retry-after", "1.5", after(1500)),
+        (429, "retry-after-ms", "250", after(250)),
+        (429, "retry-after", "0", held(Attempts::Unlimited, Unreachable)),
+        (429, "retry-after", "-1", held(Attempts::Unlimited, Unreachable)),
+        (429, "retry-after", "NaN", held(Attempts::Unlimited, Unreachable)),
+        (429, "retry-after", "Fri, 31 Jul 2026 00:00:00 GMT", held(Attempts::Unlimited, Unreachable)),
+        (400, "x-should-retry", "true", retry(Unreachable)),
+        (400, "x-should-retry", "false", refused()),
+        (401, "x-should-retry", "true", stop(SuspendReason::Unauthorized)),
+        // Bounded attempts, and others may be luckier.
+        (500, "x-should-retry", "false", retry(Unreachable)),
+    ]
+}
+
 /// Recorded shapes: what servers were seen to answer (64 texts).
 pub(super) fn recorded() -> Vec<(u16, &'static str, Verdict)> {
     use SuspendReason::{
@@ -174,6 +203,11 @@ pub(super) fn recorded() -> Vec<(u16, &'static str, Verdict)> {
             r#"{"error":{"code":500,"message":"input (992 tokens) is too large to process. increase the physical batch size (current batch size: 512)","type":"server_error"}}"#,
             guilty(RejectReason::TooLong),
         ),
+        (
+            400,
+            r#"{"error":{"message":"You passed 513 input tokens and requested 0 output tokens. However, the model's context length is only 512 tokens: it contains at least 513 input tokens. (parameter=input_tokens, value=513)","type":"BadRequestError","param":"input_tokens","code":400}}"#,
+            guilty(RejectReason::TooLong),
+        ),
         (413, "Failed to buffer the request body: length limit exceeded", Verdict::Shrink(Cap::Bytes(None))),
         (413, "<html><h1>413 Request Entity Too Large</h1>", Verdict::Shrink(Cap::Bytes(None))),
         // The request itself.
@@ -256,10 +290,70 @@ pub(super) fn recorded() -> Vec<(u16, &'static str, Verdict)> {
         ),
         (500, "", retry(Unreachable)),
         (502, "<html><center>nginx</center>", retry(Unreachable)),
+        (520, "", retry(Unreachable)),
         (522, "", retry(Unreachable)),
+        (503, "", held(Attempts::Configured, Unreachable)),
+        (
+            503,
+            r#"{"error":{"message":"server busy, please try again.  maximum pending requests exceeded","type":"api_error","param":null,"code":null}}"#,
+            held(Attempts::Configured, Unreachable),
+        ),
+        (
+            429,
+            r#"{"object":"error","message":"Requests rate limit exceeded","type":"rate_limited","param":null,"code":"1300","raw_status_code":429}"#,
+            held(Attempts::Unlimited, Unreachable),
+        ),
+        (
+            429,
+            r#"{"error":{"message":"x","type":"insufficient_quota","code":429,"metadata":null}}"#,
+            suspend(PaymentRequired),
+        ),
         (200, r#"{"error":"upstream broke"}"#, retry(Unreachable)),
         (200, r#"{"code":20015,"message":"The parameter is invalid.","data":null}"#, retry(Unreachable)),
+        // OpenRouter's names stand for a status where there is no number.
+        (
+            200,
+            r#"{"error":{"message":"x","error_type":"rate_limit_exceeded"}}"#,
+            held(Attempts::Unlimited, Unreachable),
+        ),
+        (200, r#"{"error":{"message":"x","metadata":{"error_type":"authentication"}}}"#, stop(Unauthorized)),
+        (
+            200,
+            r#"{"error":{"message":"x","http_status":402,"error_type":"payment_required"}}"#,
+            suspend(PaymentRequired),
+        ),
+        (
+            200,
+            r#"{"error":{"message":"x","error_type":"not_found","availability":{"code":"model_deprecated","retryable":false}}}"#,
+            stop(NotFound),
+        ),
+        (
+            200,
+            r#"{"error":{"message":"x","availability":{"code":"temporarily_unavailable","retryable":true,"retry_after":null}}}"#,
+            held(Attempts::Configured, Unreachable),
+        ),
+        (
+            200,
+            r#"{"error":{"message":"x","metadata":{"error_type":"context_length_exceeded"}}}"#,
+            guilty(RejectReason::TooLong),
+        ),
+        // Errors in other wrappings.
+        (
+            429,
+            r#"{"detail":{"error":{"message":"x","type":"insufficient_quota"}}}"#,
+            suspend(PaymentRequired),
+        ),
+        (
+            400,
+            r#"{"detail":{"message":"This model's maximum context length is 512 tokens","code":400}}"#,
+            guilty(RejectReason::TooLong),
+        ),
+        (400, r#"{"errors":[{"message":"x","code":"model_not_found"}]}"#, stop(NotFound)),
+        (404, r#"{"detail":"Not Found"}"#, stop(NotFound)),
+        (422, r#"{"error":"input: [] or {}","error_type":"Validation"}"#, refused()),
         // Configuration.
+        (421, "", suspend(BadRequest)),
+        (410, "", stop(NotFound)),
         (407, "", suspend(Forbidden)),
         (412, "", suspend(BadRequest)),
         (415, "", suspend(BadRequest)),
@@ -284,6 +378,17 @@ pub(super) fn recorded() -> Vec<(u16, &'static str, Verdict)> {
         (
             422,
             r#"{"detail":[{"type":"string_type","loc":["body","input",0],"msg":"Input should be a valid string"}]}"#,
+            refused(),
+        ),
+        (
+            400,
+            r#"{"error":{"message":"[''] is not valid under any of the given schemas - 'input'","type":"invalid_request_error","param":null,"code":null}}"#,
+            refused(),
+        ),
+        (400, r#"{"message":"`inputs` cannot be empty","code":400,"type":"Empty"}"#, refused()),
+        (
+            400,
+            r#"{"error":{"message":"Incorrect padding","type":"invalid_request_error","param":null,"code":null,"metadata":null}}"#,
             refused(),
         ),
         (400, "", refused()),

@@ -1,0 +1,94 @@
+//! What one provider wants otherwise than the others.
+
+use super::*;
+
+#[tokio::test]
+async fn azure_gets_its_header_and_its_version() {
+    let server = Server::with([good(), good()]).await;
+    let mut settings = provider(&format!("http://{}/openai/deployments/d", server.address));
+    settings.key_header = "api-key".to_owned();
+    settings.api_version = Some("2024-10-21".to_owned());
+    settings.response_cache = false;
+    let azure = client(&settings);
+    azure.send(azure.body(&["t"])).await.unwrap();
+    // A header of the user's own comes first.
+    settings.headers.insert("Api-Key".to_owned(), "other".to_owned());
+    let own = client(&settings);
+    own.send(own.body(&["t"])).await.unwrap();
+    let seen = server.seen();
+    assert!(
+        seen[0].contains("POST /openai/deployments/d/embeddings?api-version=2024-10-21 HTTP/1.1"),
+        "{}",
+        seen[0]
+    );
+    assert!(seen[0].contains(&format!("api-key: {KEY}")), "{}", seen[0]);
+    assert!(!seen[0].contains("authorization") && !seen[0].contains("x-openrouter-cache"), "{}", seen[0]);
+    assert!(seen[1].contains("api-key: other") && !seen[1].contains(KEY), "{}", seen[1]);
+}
+
+#[test]
+fn a_length_that_is_asked_for_is_the_length_that_comes() {
+    let mut settings = provider("http://host/v1");
+    settings.shorten = config::Shorten::Remote;
+    settings.encoding = Encoding::Unasked;
+    let client = client(&settings);
+    assert_eq!(client.body(&["t"]), r#"{"model":"m","dimensions":4,"input":["t"]}"#);
+    let answer = |vector: &str| {
+        let body = format!(r#"{{"data":[{{"embedding":{vector}}}]}}"#);
+        Answer { status: 200, headers: Vec::new(), body: body.into() }
+    };
+    for (vector, right) in [("[1,0,0,0]", true), ("[1,0,0,0,0]", false), ("[1,0,0]", false)] {
+        match client.read(&answer(vector), 1) {
+            Ok(_) => assert!(right, "{vector}"),
+            Err(failure) => {
+                assert_eq!(meanwhile(&failure), SuspendReason::WrongDimensions, "{vector}");
+                assert!(!right);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn openrouter_is_asked_about_the_key_and_the_model() {
+    let key = br#"{"data":{"limit_remaining":1.5,"is_free_tier":false}}"#;
+    let answers = [(200, &key[..]), (404, b"no")];
+    let server = Server::with(answers.map(|(status, body)| Reply::Last(http(status, "", body)))).await;
+    let about = client(&provider(&server.url())).about().await;
+    assert!(about.upstreams.is_empty(), "{about:?}");
+    let seen = server.seen();
+    let asked = |path: &str| seen.iter().any(|request| request.starts_with(&format!("GET /v1/{path} ")));
+    assert!(asked("key") && asked("models/m/endpoints"), "{seen:?}");
+    assert!(seen.iter().all(|request| request.contains(&format!("authorization: Bearer {KEY}"))));
+}
+
+#[tokio::test]
+async fn only_a_refused_key_is_more_than_nothing() {
+    for (status, expected) in [
+        (401, KeyState::Refused),
+        (403, KeyState::Unknown),
+        (404, KeyState::Unknown),
+        (500, KeyState::Unknown),
+    ] {
+        let server = Server::with((0..2).map(|_| Reply::Last(http(status, "", b"x")))).await;
+        let about = client(&provider(&server.url())).about().await;
+        assert_eq!(about, About { key: expected, upstreams: Vec::new() }, "{status}");
+    }
+    // Nor is the key taken to where a redirect leads.
+    let other = Server::with([good(), good()]).await;
+    let location = format!("location: http://{}/v1/key\r\n", other.address);
+    let server = Server::with((0..2).map(|_| Reply::Last(http(302, &location, b"")))).await;
+    assert_eq!(client(&provider(&server.url())).about().await, About::default());
+    assert_eq!(other.seen(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn questions_are_bounded_in_size_and_time() {
+    let large = http(200, "", &vec![b' '; (1 << 20) + 1]);
+    let server = Server::with([Reply::Last(large.clone()), Reply::Last(large)]).await;
+    assert_eq!(client(&provider(&server.url())).about().await, About::default());
+    let server = Server::with([Reply::Silence(Arc::default()), Reply::Silence(Arc::default())]).await;
+    let asked = client(&provider(&server.url()));
+    let started = tokio::time::Instant::now();
+    assert_eq!(asked.about().await, About::default());
+    assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
+}
