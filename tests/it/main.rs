@@ -10,6 +10,7 @@ mod bad;
 mod bounded;
 mod brokers;
 mod demo;
+mod fuzz;
 mod limits;
 mod line;
 mod load;
