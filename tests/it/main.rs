@@ -11,6 +11,7 @@ mod bad;
 mod bounded;
 mod brokers;
 mod demo;
+mod fuzz;
 mod limits;
 mod line;
 mod load;

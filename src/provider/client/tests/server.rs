@@ -88,13 +88,14 @@ async fn serve(mut stream: TcpStream, replies: Arc<Mutex<Vec<Reply>>>, seen: Arc
     }
 }
 
-/// Head and body of a request with a length.
+/// Head and body of a request.
 async fn request(stream: &mut TcpStream) -> Option<String> {
     let mut bytes = Vec::new();
     loop {
         let text = String::from_utf8_lossy(&bytes).into_owned();
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "))?;
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+            let length = length.unwrap_or("0");
             if body.len() >= length.parse().unwrap() {
                 return Some(text);
             }
