@@ -1,7 +1,7 @@
 //! Changes the kept corpus (`tests/fuzz`) by chance and has it read, for as long as one likes.
 //!
 //! `cargo bench --profile dev --bench fuzz -- --seconds 600 [--seed 7] [response|hints]`: the development profile finds overflows as well. What is found
-//! is written to `target/fuzz` and printed; put it into `tests/fuzz` with the fix.
+//! is written to `target/fuzz` and printed (`-- --again FILE` reads it again); put it into `tests/fuzz` with the fix.
 
 #[path = "../tests/it/fuzz/engine.rs"]
 mod engine;
@@ -24,6 +24,12 @@ fn main() -> ExitCode {
         let value = arguments.iter().skip_while(|argument| *argument != name).nth(1);
         value.and_then(|value| value.parse().ok()).unwrap_or(default)
     };
+    if let Some(file) = arguments.iter().skip_while(|argument| *argument != "--again").nth(1) {
+        let case = engine::Case::parse(&fs::read(file).expect("a file that can be read"));
+        let (reader, begun) = (Reader::new(), Instant::now());
+        println!("{:?} in {:?}", reader.check(&case), begun.elapsed());
+        return ExitCode::SUCCESS;
+    }
     let (seconds, seed) = (number("--seconds", 10), number("--seed", 1));
     let chosen = |kind: &&str| arguments.iter().any(|argument| argument == kind);
     let kinds = ["response", "hints"];

@@ -168,7 +168,7 @@ pub(super) fn layer(
 ) -> (Map<String, Value>, Option<Problem>) {
     let written = |key: &str| written(environment, key).or_else(|| written(file, key));
     let name = written("profile");
-    let Some(profile) = name.map_or(Profile::named(DEFAULT), |name| Profile::named(&name.to_string())) else {
+    let Some(profile) = Profile::named(&name.map_or_else(|| DEFAULT.to_owned(), Value::to_string)) else {
         return (Map::new(), None);
     };
     let homeless = profile.url.is_none() && written("url").is_none();

@@ -133,7 +133,7 @@ pub(crate) struct Case {
 
 impl Case {
     /// A line with status and number of texts, headers, an empty line, the body.
-    fn parse(file: &[u8]) -> Self {
+    pub(crate) fn parse(file: &[u8]) -> Self {
         let end = file.windows(2).position(|two| two == b"\n\n").expect("a head");
         let head = std::str::from_utf8(&file[..end]).expect("a head of text");
         let mut lines = head.lines();
@@ -344,11 +344,18 @@ impl Reader {
     /// # Errors
     /// What should never be.
     pub(crate) fn check(&self, case: &Case) -> Result<(), String> {
-        let begun = Instant::now();
-        self.answer(case)?;
-        hint(case)?;
-        let took = begun.elapsed();
-        if took > SLOW { Err(format!("{took:?} for {} bytes", case.body.len())) } else { Ok(()) }
+        let mut took = Duration::MAX;
+        // A busy machine is slow now and then, a bad case every time.
+        for _ in 0..3 {
+            let begun = Instant::now();
+            self.answer(case)?;
+            hint(case)?;
+            took = took.min(begun.elapsed());
+            if took <= SLOW {
+                return Ok(());
+            }
+        }
+        Err(format!("{took:?} for {} bytes", case.body.len()))
     }
 
     fn answer(&self, case: &Case) -> Result<(), String> {
