@@ -10,10 +10,11 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use engine::{Reader, corpus, mutated};
 use fastrand::Rng;
+use tokio::time::Instant;
 
 /// More findings are not kept.
 const MOST_FOUND: usize = 20;

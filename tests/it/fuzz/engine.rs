@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use embedstream::config::{self, Secret};
@@ -10,6 +10,7 @@ use embedstream::provider::client::Client;
 use embedstream::provider::{Answer, Embedder as _, Verdict, hints, wire};
 use fastrand::Rng;
 use serde_json::Value;
+use tokio::time::Instant;
 
 const DIMENSIONS: usize = 4;
 const CAP: Duration = Duration::from_secs(60);
