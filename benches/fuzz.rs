@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     let (seconds, seed) = (number("--seconds", 10), number("--seed", 1));
     let chosen = |kind: &&str| arguments.iter().any(|argument| argument == kind);
     let kinds = ["response", "hints"];
-    let some = kinds.iter().any(|kind| chosen(kind));
+    let some = kinds.iter().any(&chosen);
     let found: usize = kinds
         .iter()
         .filter(|kind| !some || chosen(kind))
