@@ -1,7 +1,7 @@
 //! Changes the kept corpus (`tests/fuzz`) by chance and has it read, for as long as one likes.
 //!
 //! `cargo bench --profile dev --bench fuzz -- --seconds 600 [--seed 7] [response|hints]`: the development profile finds overflows as well. What is found
-//! is written to `target/fuzz` and printed; put it into `tests/fuzz` with the fix.
+//! is written to `target/fuzz` and printed (`-- --again FILE` reads it again); put it into `tests/fuzz` with the fix.
 
 #[path = "../tests/it/fuzz/engine.rs"]
 mod engine;
@@ -10,10 +10,11 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use engine::{Reader, corpus, mutated};
 use fastrand::Rng;
+use tokio::time::Instant;
 
 /// More findings are not kept.
 const MOST_FOUND: usize = 20;
@@ -24,10 +25,16 @@ fn main() -> ExitCode {
         let value = arguments.iter().skip_while(|argument| *argument != name).nth(1);
         value.and_then(|value| value.parse().ok()).unwrap_or(default)
     };
+    if let Some(file) = arguments.iter().skip_while(|argument| *argument != "--again").nth(1) {
+        let case = engine::Case::parse(&fs::read(file).expect("a file that can be read"));
+        let (reader, begun) = (Reader::new(), Instant::now());
+        println!("{:?} in {:?}", reader.check(&case), begun.elapsed());
+        return ExitCode::SUCCESS;
+    }
     let (seconds, seed) = (number("--seconds", 10), number("--seed", 1));
     let chosen = |kind: &&str| arguments.iter().any(|argument| argument == kind);
     let kinds = ["response", "hints"];
-    let some = kinds.iter().any(|kind| chosen(kind));
+    let some = kinds.iter().any(&chosen);
     let found: usize = kinds
         .iter()
         .filter(|kind| !some || chosen(kind))

@@ -29,16 +29,23 @@ pub(super) struct Profile {
     /// The header that carries the bare key; otherwise `Authorization: Bearer`.
     key_header: Option<&'static str>,
     /// USD for 1,000,000 tokens; 0 where it costs nothing or depends on the model.
-    usd: f64,
+    usd: Option<f64>,
 }
 
-const NOTHING: Profile =
-    Profile { name: "", url: None, texts: None, tokens: None, context: None, key_header: None, usd: 0.0 };
+const NOTHING: Profile = Profile {
+    name: "",
+    url: None,
+    texts: None,
+    tokens: None,
+    context: None,
+    key_header: None,
+    usd: Some(0.0),
+};
 
 /// Every profile. The limits are those that the servers' documents, sources or errors tell.
 pub(super) const PROFILES: [Profile; 17] = [
     // https://openrouter.ai/qwen/qwen3-embedding-4b: 32,768 tokens, $0.02. How many texts it takes is told nowhere.
-    Profile { name: DEFAULT, url: Some("https://openrouter.ai/api/v1"), usd: 0.02, ..NOTHING },
+    Profile { name: DEFAULT, url: Some("https://openrouter.ai/api/v1"), usd: Some(0.02), ..NOTHING },
     // openai-python, embeddings.py: 2048 texts, 8192 tokens each, 300,000 together.
     Profile {
         name: "openai",
@@ -85,7 +92,7 @@ pub(super) const PROFILES: [Profile; 17] = [
         name: "deepinfra",
         url: Some("https://api.deepinfra.com/v1/openai"),
         texts: Some(1024),
-        usd: 0.02,
+        usd: Some(0.02),
         ..NOTHING
     },
     // "batch size is invalid, it should not be larger than 10".
@@ -110,8 +117,8 @@ pub(super) const PROFILES: [Profile; 17] = [
         context: Some(2048),
         ..NOTHING
     },
-    // Nothing is known, nothing is assumed.
-    Profile { name: "custom", ..NOTHING },
+    // Nothing is known: all stays as it is by default.
+    Profile { name: "custom", usd: None, ..NOTHING },
 ];
 
 impl Profile {
@@ -145,7 +152,7 @@ impl Profile {
         set("provider", "context_tokens", number(self.context));
         set("provider", "key_header", self.key_header.map(str::to_owned));
         set("provider", "response_cache", Some("false".to_owned()));
-        set("provider", "usd_per_million_tokens", Some(self.usd.to_string()));
+        set("provider", "usd_per_million_tokens", self.usd.map(|usd| usd.to_string()));
         set("batch", "max_records", number(self.texts.map(|texts| texts.min(WORTH))));
         let most = super::Batch::default().max_tokens;
         set("batch", "max_tokens", number(self.tokens.map(|tokens| tokens.min(most))));
@@ -161,9 +168,7 @@ pub(super) fn layer(
 ) -> (Map<String, Value>, Option<Problem>) {
     let written = |key: &str| written(environment, key).or_else(|| written(file, key));
     let name = written("profile");
-    let Some(profile) =
-        name.map_or_else(|| Profile::named(DEFAULT), |name| Profile::named(&name.to_string()))
-    else {
+    let Some(profile) = Profile::named(&name.map_or_else(|| DEFAULT.to_owned(), Value::to_string)) else {
         return (Map::new(), None);
     };
     let homeless = profile.url.is_none() && written("url").is_none();

@@ -47,7 +47,7 @@ fn every_profile_sets_what_is_known() {
             "gemini",
             "https://generativelanguage.googleapis.com/v1beta/openai 100 32768 1MiB 2048 authorization false 0",
         ),
-        ("custom", "http://host:1/v1 64 32768 1MiB 32768 authorization false 0"),
+        ("custom", "http://host:1/v1 64 32768 1MiB 32768 authorization false 0.02"),
     ];
     for (name, expected) in table {
         assert_eq!(effective(name), expected, "{name}");
