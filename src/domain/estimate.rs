@@ -7,7 +7,7 @@
 //! There is one for each input topic. A batch of several topics teaches each of them its share, as estimated before, of what was
 //! billed: they then learn more slowly, and the same in the end.
 //!
-//! The regression is right on average, half of the batches would be over the budget. So each text is estimated by a [`Margin`] more: a
+//! The regression is right on average, half of the batches would be over the budget. So each text is estimated by a `Margin` more: a
 //! quantile of how far batches were off lately. A single text may be off by far more; only sums of many are promised.
 
 mod margin;

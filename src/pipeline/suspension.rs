@@ -167,7 +167,8 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             if failure.outcome == CallOutcome::RateLimited {
                 self.hold_off(hint(&failure), now);
             }
-        } else if otherwise.is_some() || matches!(failure.verdict, Verdict::Suspend { .. }) {
+        } else {
+            // Neither chance nor a record: the words, or a page of a proxy, that everybody gets.
             self.suspend(why, &failure.message, fatal, now);
         }
         self.waiting.extend(accused.into_iter().map(|Accused { mut work, .. }| {

@@ -1,4 +1,4 @@
-//! What kind of server is simulated: its limits, its manners, the shape of its errors (see [`super::shape`]).
+//! What kind of server is simulated: its limits, its manners, the shape of its errors (see `shape`).
 
 use std::fmt;
 use std::str::FromStr;

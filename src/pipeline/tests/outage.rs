@@ -168,3 +168,28 @@ fn dead_letter_offset((outgoing, _): &(Outgoing, Publication)) -> Option<i64> {
     let key = outgoing.key.as_ref().filter(|_| is_letter)?;
     std::str::from_utf8(key).ok()?.parse().ok()
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_page_of_html_for_everybody_suspends_at_once() {
+    let line = Line::start(
+        Verdict::Retry {
+            after: None,
+            hold_off: false,
+            attempts: Attempts::Few(3),
+            then: RejectReason::MalformedResponse,
+            meanwhile: SuspendReason::MalformedResponse,
+        },
+        1,
+    );
+    line.provider.takes.store(0, Ordering::Relaxed);
+    line.assign(1);
+    let records: Vec<_> = (0..50).map(|offset| (1, offset, "text")).collect();
+    line.receive(&records);
+    pass(Duration::from_secs(5)).await;
+    assert_eq!(line.reason(), Some("malformed_response"));
+    let calls = line.provider.calls.lock().unwrap().len();
+    assert!(calls <= 200, "{calls} calls in 5 s");
+    line.provider.takes.store(usize::MAX, Ordering::Relaxed);
+    pass(Duration::from_secs(12)).await;
+    assert_eq!((line.reason(), line.dead_letters()), (None, 0));
+}

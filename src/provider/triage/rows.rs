@@ -194,7 +194,10 @@ static ROWS: [Row; 29] = [
     Row {
         what: "too many tokens in one call",
         fits: |case| {
-            (client_error(case) && (case.said.is(&["max_tokens_per_request"]) || case.said.says(&SUM_SAID)))
+            // Mistral ends what it says of too many texts with the same words.
+            let texts = case.said.says(&["too many inputs"]);
+            let sum = case.said.is(&["max_tokens_per_request"]) || case.said.says(&SUM_SAID);
+            (client_error(case) && sum && !texts)
                 // OpenAI, for more than a whole minute's tokens at once: waiting would never end.
                 || (case.status == 429 && case.said.says(&["request too large"]))
         },

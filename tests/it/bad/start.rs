@@ -53,13 +53,13 @@ fn a_missing_topic_is_named_with_its_setting(broker: &Broker) {
         let mut worker = Process::worker(&yaml, &[]);
         let (mut check, _directory) = connect(&yaml, &[]);
         says(&ended(&mut worker, 69, MINUTE), &words);
-        says(&ended(&mut check, 69, MINUTE), &["1 of 6 checks failed"]);
+        says(&ended(&mut check, 69, MINUTE), &["1 of 7 checks failed"]);
         let stdout = check.stdout();
         let failed: Vec<_> = stdout.lines().filter(|line| line.starts_with("FAILED")).collect();
         assert_eq!(failed.len(), 1, "{stdout}");
         says(failed[0], &words);
         let ok = stdout.lines().filter(|line| line.starts_with("ok ")).count();
-        assert_eq!(ok, 5, "settings, brokers, two topics, provider:\n{stdout}");
+        assert_eq!(ok, 6, "settings, tokens, brokers, two topics, provider:\n{stdout}");
     }
 }
 

@@ -171,6 +171,11 @@ pub(super) fn recorded() -> Vec<(u16, &'static str, Verdict)> {
             r#"{"object":"error","message":"Too many inputs in request. Max is 60 got 64","type":"x","code":"3210"}"#,
             records(60),
         ),
+        (
+            400,
+            r#"{"object":"error","message":"Too many inputs in request, split into more batches.","type":"invalid_request_error","code":"3210"}"#,
+            Verdict::Shrink(Cap::Records(None)),
+        ),
         (400, r#"{"error":{"message":"batch size too large"}}"#, Verdict::Shrink(Cap::Records(None))),
         // Length.
         (
