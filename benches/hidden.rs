@@ -27,10 +27,10 @@ struct Stream {
 }
 
 const STREAMS: [Stream; 4] = [
-    Stream { name: "short records, no hints", hints: Hints::None, words: 20, records: 40_000 },
-    Stream { name: "short records, Retry-After", hints: Hints::RetryAfter, words: 20, records: 40_000 },
-    Stream { name: "1 KB records, no hints", hints: Hints::None, words: 170, records: 9_000 },
-    Stream { name: "1 KB records, Retry-After", hints: Hints::RetryAfter, words: 170, records: 9_000 },
+    Stream { name: "short records, no hints", hints: Hints::None, words: 20, records: 90_000 },
+    Stream { name: "short records, Retry-After", hints: Hints::RetryAfter, words: 20, records: 90_000 },
+    Stream { name: "longer records, no hints", hints: Hints::None, words: 60, records: 40_000 },
+    Stream { name: "longer records, Retry-After", hints: Hints::RetryAfter, words: 60, records: 40_000 },
 ];
 
 fn main() -> ExitCode {
