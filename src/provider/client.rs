@@ -258,7 +258,13 @@ impl Embedder for Client {
         if !(200..300).contains(&answer.status) {
             return Err(self.failure(answer, count, None));
         }
-        self.checked(answer, count).map_err(|fault| self.failure(answer, count, Some(&fault)))
+        let mut read =
+            self.checked(answer, count).map_err(|fault| self.failure(answer, count, Some(&fault)))?;
+        if is_cached(answer) {
+            // `usage` tells what it cost the first time.
+            (read.tokens, read.cost_usd) = (Some(0), Some(0.0));
+        }
+        Ok(read)
     }
 
     fn refresh_key(&self) {
@@ -272,6 +278,14 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("address", &self.address()).finish_non_exhaustive()
     }
+}
+
+/// Whether OpenRouter answered from its cache, which is not billed (OpenRouter docs, "Response caching").
+fn is_cached(answer: &Answer) -> bool {
+    answer
+        .headers
+        .iter()
+        .any(|(name, value)| name == "x-openrouter-cache-status" && value.trim().eq_ignore_ascii_case("hit"))
 }
 
 /// `{url}/embeddings`, with the query kept (Azure's `api-version`), and as it is where it ends so already.

@@ -92,3 +92,17 @@ async fn questions_are_bounded_in_size_and_time() {
     assert_eq!(asked.about().await, About::default());
     assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
 }
+
+#[test]
+fn an_answer_from_the_cache_is_billed_nothing() {
+    let client = client(&provider("http://127.0.0.1:9/v1"));
+    let answer = |status: &str| Answer {
+        status: 200,
+        headers: vec![("x-openrouter-cache-status".to_owned(), status.to_owned())],
+        body: r#"{"data":[{"embedding":[1,0,0,0]}],"usage":{"prompt_tokens":7,"total_tokens":7,"cost":0.5}}"#
+            .into(),
+    };
+    let read = |status: &str| client.read(&answer(status), 1).unwrap();
+    assert_eq!((read("HIT").tokens, read("HIT").cost_usd), (Some(0), Some(0.0)));
+    assert_eq!((read("MISS").tokens, read("MISS").cost_usd), (Some(7), Some(0.5)));
+}
