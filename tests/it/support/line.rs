@@ -74,7 +74,7 @@ impl<'a> Line<'a> {
   order: {}
   consumer: {{session.timeout.ms: {}, heartbeat.interval.ms: 500}}
 input: {{format: json, text: [/title, /body], payload: [/id]}}
-provider: {{url: \"{}\", dimensions: 64}}
+provider: {{url: \"{}\", dimensions: 64, response_cache: false}}
 admin: {{listen: \"{admin}\"}}
 {}",
             self.broker.address(),
