@@ -27,7 +27,7 @@ pub(super) struct Running {
     /// `None`: the canary.
     pub(super) work: Option<Work>,
     estimate: u64,
-    pub(super) sent: Instant,
+    sent: Instant,
     /// Whether the whole answer is here, and its slot free.
     received: bool,
     call: Option<AbortHandle>,
@@ -159,7 +159,9 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         let body = embedder.body(&[CANARY]);
         tokio::spawn(async move {
             let result = match tokio::time::timeout(CANARY_DEADLINE, embedder.send(body)).await {
-                Err(_) => Err(canary_hangs()),
+                Err(_) => {
+                    Err(hangs(format!("no answer to the probe within {} s", CANARY_DEADLINE.as_secs())))
+                }
                 Ok(Err(failure)) => Err(failure),
                 Ok(Ok(answer)) => embedder.read(&answer, 1).map(|vectors| Answered {
                     outputs: Vec::new(),
@@ -291,15 +293,17 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             |running: &Running| !running.received && running.call.is_some() && running.sent < moment;
         let given_up: Vec<_> = self.running.extract_if(.., |_, running| hanging(running)).collect();
         for (id, running) in given_up {
-            let Some(call) = running.call else { continue };
-            call.abort();
+            if let Some(call) = &running.call {
+                call.abort();
+            }
             self.gate.release();
-            self.gate.ended(id, (running.estimate, running.sent), None, now);
-            let (model, outcome) = (self.metrics.model(), CallOutcome::Timeout.as_str());
-            self.metrics.api_requests_total.with_label_values(&[model, outcome]).inc();
-            self.metrics.api_retries_total.with_label_values(&[model, outcome]).inc();
-            // It may have been paid for all the same.
-            self.metrics.tokens_total.with_label_values(&[model, "wasted"]).inc_by(running.estimate);
+            self.count_call(
+                id,
+                &running,
+                &Err(hangs("no answer to a call since before an outage".to_owned())),
+            );
+            let labels = [self.metrics.model(), CallOutcome::Timeout.as_str()];
+            self.metrics.api_retries_total.with_label_values(&labels).inc();
             let Some(mut work) = running.work else { continue };
             if self.taken_back(&mut work) {
                 self.waiting.push_back(Work { due: now, ..work });
@@ -356,12 +360,12 @@ async fn beside<T>(work: impl FnOnce() -> T) -> Result<T, tokio::task::JoinError
     Ok(work())
 }
 
-fn canary_hangs() -> Failure {
+fn hangs(message: String) -> Failure {
     let why = SuspendReason::Timeout;
     Failure {
         verdict: Verdict::Suspend { why, fatal_at_start: false },
         outcome: CallOutcome::Timeout,
-        message: format!("no answer to the probe within {} s", CANARY_DEADLINE.as_secs()),
+        message,
         status: None,
     }
 }

@@ -37,7 +37,7 @@ impl Embedder for Biller {
     }
 
     async fn send(&self, body: Bytes) -> Result<Answer, Failure> {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::task::yield_now().await;
         Ok(Answer { status: 200, headers: Vec::new(), body })
     }
 

@@ -3,6 +3,9 @@
 use super::*;
 use crate::provider::Attempts;
 
+/// What a provider takes that never answers.
+pub(super) const HANGS: usize = usize::MAX - 1;
+
 #[tokio::test(start_paused = true)]
 async fn a_rate_limit_that_lasts_is_told_and_its_hint_is_obeyed() {
     let line = Line::start(
@@ -192,4 +195,21 @@ async fn a_page_of_html_for_everybody_suspends_at_once() {
     line.provider.takes.store(usize::MAX, Ordering::Relaxed);
     pass(Duration::from_secs(12)).await;
     assert_eq!((line.reason(), line.dead_letters()), (None, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_hang_since_an_outage_are_sent_again() {
+    let line = Line::start(unclear(), 1);
+    line.assign(1);
+    line.receive(&[(1, 0, "first")]);
+    pass(Duration::from_secs(1)).await;
+    line.provider.takes.store(HANGS, Ordering::Relaxed);
+    let records: Vec<_> = (1..50).map(|offset| (1, offset, "text")).collect();
+    line.receive(&records);
+    pass(Duration::from_secs(60)).await;
+    assert_eq!(line.reason(), Some("timeout"));
+    line.provider.takes.store(usize::MAX, Ordering::Relaxed);
+    pass(Duration::from_secs(15)).await;
+    assert_eq!((line.reason(), line.dead_letters()), (None, 0));
+    assert_eq!(line.sent.lock().unwrap().len(), 50, "the hanging ones were not waited for");
 }
