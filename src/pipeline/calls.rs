@@ -268,6 +268,10 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
                 }
                 if let Some(work) = &running.work {
                     self.gate.settle(running.estimate, answered.tokens);
+                    // More calls at a time would take still longer, and find no answer in the end.
+                    if seconds * 2.0 <= self.config.provider.timeout.as_secs_f64() {
+                        self.gate.succeeded();
+                    }
                     self.learn(work, running.estimate, answered.tokens);
                 }
                 self.call_succeeded(id, running.work.is_none(), now());

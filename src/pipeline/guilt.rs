@@ -21,6 +21,8 @@ pub(super) struct Charge {
     /// What the worker says if the canary fails as well.
     pub(super) otherwise: SuspendReason,
     pub(super) message: String,
+    /// Whether a good record may get the same answer now and then.
+    pub(super) doubtful: bool,
 }
 
 /// Work that may be guilty. It waits for the success of a call that was sent after its error came: an older one may be from before an
@@ -33,7 +35,7 @@ pub(super) struct Accused {
 }
 
 /// So often a record that was alone from the beginning is refused before it is found guilty. One that a search found was refused in
-/// the calls before.
+/// the calls before, unless these were few and the answer is doubtful.
 const REFUSALS: u32 = 3;
 
 /// A batch that was too big, and is sent in parts.
@@ -59,12 +61,14 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         }
         match failure.verdict {
             Verdict::Retry { after, hold_off, attempts, then, meanwhile } => {
-                let charge = Charge { reason: then, otherwise: meanwhile, message: failure.message };
+                let doubtful = matches!(attempts, Attempts::Few(_));
+                let charge =
+                    Charge { reason: then, otherwise: meanwhile, message: failure.message, doubtful };
                 self.again(work, failure.outcome, attempts, (after, hold_off), charge, now);
             }
             Verdict::Shrink(cap) => self.shrink(work, cap, &failure.message, now),
             Verdict::Bisect { reason, clear, otherwise } => {
-                let charge = Charge { reason, otherwise, message: failure.message };
+                let charge = Charge { reason, otherwise, message: failure.message, doubtful: false };
                 if clear || work.is_lone() || work.search.is_some() || self.successes > before {
                     self.convict(work, &charge, now);
                 } else {
@@ -105,6 +109,8 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         self.metrics.api_retries_total.with_label_values(&labels).inc();
         if hold_off {
             self.hold_off(after, now);
+        } else if charge.otherwise == SuspendReason::Timeout {
+            self.gate.congested();
         }
         work.due = now + delay;
         let most = match attempts {
@@ -114,6 +120,8 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
                 self.waiting.push_back(work);
                 return;
             }
+            // A half that only seems bad costs its search a few calls. Retries would cost some at every turn.
+            _ if work.search.is_some() && !work.is_lone() => 1,
             Attempts::Configured => self.config.retry.attempts,
             Attempts::Few(retries) => retries.saturating_add(1),
         };
@@ -146,7 +154,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         if work.is_lone() || work.search.is_some() {
             let reason = RejectReason::TooLarge;
             let (otherwise, message) = (SuspendReason::BadRequest, message.to_owned());
-            let charge = Charge { reason, otherwise, message };
+            let charge = Charge { reason, otherwise, message, doubtful: false };
             self.convict(work, &charge, now);
             return;
         }
@@ -298,7 +306,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
                     Some(charge) => {
                         let mut work =
                             Work::new(&*self.embedder, vec![entry], attempts, None, self.successes, now);
-                        work.refusals = REFUSALS;
+                        work.refusals = if charge.doubtful { 1 } else { REFUSALS };
                         self.accuse(work, charge.clone());
                     }
                     // Only a failed call makes a lone record bad, and a failed call brings its charge.

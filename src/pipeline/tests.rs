@@ -8,6 +8,7 @@ use std::time::Duration;
 mod counters;
 mod drain;
 mod outage;
+mod search;
 mod shrink;
 
 use bytes::Bytes;
@@ -57,6 +58,12 @@ struct Provider {
     takes: AtomicUsize,
 }
 
+impl Provider {
+    fn calls_with(&self, text: &str) -> usize {
+        self.calls.lock().unwrap().iter().filter(|call| call.contains(text)).count()
+    }
+}
+
 impl Embedder for Provider {
     fn body(&self, texts: &[&str]) -> Bytes {
         texts.join(",").into()
@@ -72,7 +79,9 @@ impl Embedder for Provider {
     }
 
     fn read(&self, answer: &Answer, count: usize) -> Result<Embeddings, Failure> {
-        let is_poisoned = String::from_utf8_lossy(&answer.body).split(',').any(|text| text == "poison");
+        let body = String::from_utf8_lossy(&answer.body);
+        let is_unlucky = |text| text == "unlucky" && self.calls_with(text) <= search::UNLUCKY;
+        let is_poisoned = body.split(',').any(|text| text == "poison" || is_unlucky(text));
         if is_poisoned || count > self.takes.load(Ordering::Relaxed) {
             return Err(Failure {
                 verdict: self.verdict.clone(),
@@ -199,7 +208,7 @@ impl Line {
     }
 
     fn calls_with(&self, text: &str) -> usize {
-        self.provider.calls.lock().unwrap().iter().filter(|call| call.contains(text)).count()
+        self.provider.calls_with(text)
     }
 }
 
@@ -255,38 +264,6 @@ fn once_more() -> Verdict {
         then: RejectReason::NonFinite,
         meanwhile: SuspendReason::MalformedResponse,
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn one_retry_is_one_retry_before_a_record_is_found_guilty() {
-    let line = Line::start(once_more(), 1);
-    line.assign(1);
-    // The first is answered while the poison is on its way, so its failure counts at once.
-    line.receive(&[(1, 0, "fine"), (1, 1, "poison")]);
-    pass(LATENCY + Duration::from_millis(100)).await;
-    assert_eq!((line.calls_with("poison"), line.dead_letters()), (1, 0));
-    // Nothing else is tried meanwhile: the canary has to vouch.
-    pass(Duration::from_secs(60)).await;
-    assert!(line.calls_with("poison") >= 2);
-    assert!(line.calls_with("ping") >= 1);
-    assert_eq!(line.dead_letters(), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_search_goes_on_when_what_it_tries_is_given_up() {
-    let line = Line::start(clear(RejectReason::Rejected), 2);
-    line.assign(1);
-    line.assign(2);
-    line.receive(&[(1, 0, "poison"), (2, 0, "fine")]);
-    pass(LATENCY + Duration::from_millis(500)).await;
-    assert_eq!(line.provider.calls.lock().unwrap().as_slice(), ["poison,fine", "poison"]);
-    line.lose(1);
-    pass(LATENCY * 3).await;
-    assert_eq!(line.sent(), 1, "the other half is published");
-    line.answer(0, Ok(()));
-    pass(LATENCY).await;
-    let position = line.progress.borrow().first().and_then(|lane| lane.position);
-    assert_eq!(position.map(|at| at.next()), Some(1));
 }
 
 #[tokio::test(start_paused = true)]

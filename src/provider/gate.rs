@@ -154,10 +154,8 @@ impl Gate {
         }
     }
 
-    /// Settles what an answered call was billed against its estimate, and counts its success towards more slots. The credit for too
-    /// high an estimate is at most one burst.
+    /// Settles what an answered call was billed against its estimate. The credit for too high an estimate is at most one burst.
     pub fn settle(&mut self, estimate: u64, usage: Option<u64>) {
-        self.slots.succeeded();
         let (Some(usage), Some((_, bucket))) = (usage, &self.tokens) else { return };
         let burst = signed(bucket.burst());
         let owed = self.owed.saturating_add(signed(usage)).saturating_sub(signed(estimate));
@@ -165,16 +163,25 @@ impl Gate {
         self.owed = owed.max(self.owed.min(-burst)).min(burst.saturating_mul(MOST_OWED));
     }
 
+    /// Counts a call that was answered soon enough towards more slots.
+    pub fn succeeded(&mut self) {
+        self.slots.succeeded();
+    }
+
+    /// Takes a quarter of the slots away: once for all calls that were in flight then, since one overload makes many of them fail.
+    pub fn congested(&mut self) {
+        self.slots.congested();
+    }
+
     /// Gives a call's slot back, however it ended.
     pub fn release(&mut self) {
         self.slots.give_back();
     }
 
-    /// Lets no call start before `until`, and takes a quarter of the slots away: once for all calls that were in flight then, since one
-    /// overload makes many of them fail. A hold-off is never shortened by a later one.
+    /// Lets no call start before `until`, and counts as [`congested`](Self::congested). A hold-off is never shortened by a later one.
     pub fn hold_off(&mut self, until: Instant) {
         self.held_until = self.held_until.max(Some(until));
-        self.slots.congested();
+        self.congested();
     }
 
     /// Takes `share` (0 < share <= 1) of the rates and slots: new, drained limiters; the burst and what is owed stay, and so does one

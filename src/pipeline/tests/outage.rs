@@ -213,3 +213,30 @@ async fn calls_that_hang_since_an_outage_are_sent_again() {
     assert_eq!((line.reason(), line.dead_letters()), (None, 0));
     assert_eq!(line.sent.lock().unwrap().len(), 50, "the hanging ones were not waited for");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_too_slow_gets_fewer_calls_at_a_time_and_more_again_later() {
+    let verdict = Verdict::Retry {
+        after: None,
+        hold_off: false,
+        attempts: Attempts::Configured,
+        then: RejectReason::ProviderError,
+        meanwhile: SuspendReason::Timeout,
+    };
+    let line = Line::start(verdict, 1);
+    let slots = || line.metrics.api_concurrency_limit.with_label_values(&["model"]).get();
+    line.assign(1);
+    line.receive(&[(1, 0, "fine")]);
+    pass(LATENCY * 2).await;
+    let most = slots();
+    line.provider.takes.store(0, Ordering::Relaxed);
+    line.receive(&[(1, 1, "fine")]);
+    pass(LATENCY * 5).await;
+    assert!(slots() < most, "{} of {most}", slots());
+    line.provider.takes.store(usize::MAX, Ordering::Relaxed);
+    for offset in 2..100 {
+        line.receive(&[(1, offset, "fine")]);
+        pass(LATENCY).await;
+    }
+    assert_eq!(slots(), most);
+}

@@ -43,6 +43,7 @@ fn drive(
             if let Some((_, estimate, usage)) = ends.pop_front() {
                 gate.release();
                 gate.settle(estimate, usage);
+                gate.succeeded();
             }
         }
         while gate.admit(tokens, now) {
@@ -149,11 +150,11 @@ fn one_overload_takes_slots_once_and_successes_give_them_back() {
     assert_eq!(gate.slots(), 1, "never less than one");
     let mut successes = 0;
     while gate.slots() < 16 {
-        gate.settle(1, None);
+        gate.succeeded();
         successes += 1;
     }
     assert!(successes <= 80, "{successes}");
-    gate.settle(1, None);
+    gate.succeeded();
     assert_eq!(gate.slots(), 16, "never more than the settings say");
 }
 
@@ -165,7 +166,7 @@ fn refusals_of_a_few_percent_hardly_cost_slots() {
         if rng.f64() < 0.033 {
             gate.hold_off(start());
         } else {
-            gate.settle(1, None);
+            gate.succeeded();
         }
         sum += gate.slots();
     }
