@@ -60,7 +60,7 @@ pub(super) struct Process {
     /// What was lost: closed to the laws once the loop has heard of it.
     lost: Vec<(Instant, Generation)>,
     pub(super) left: bool,
-    /// Whether its last drain was answered after its deadline.
+    /// Whether a drain since its last assignment was answered after its deadline.
     pub(super) cut_short: bool,
     /// Whether its last drain could not but end whole.
     pub(super) clean: bool,
@@ -153,6 +153,7 @@ impl Process {
         drop(world);
         self.held.insert(partition, Held { generation, next, polled: 0, settled: 0, position: None });
         let named = TopicPartition { topic: "input".into(), partition: i32::try_from(partition).unwrap() };
+        self.cut_short = false;
         self.tell(Event::Assigned(vec![Assigned { generation, partition: named }]));
     }
 
@@ -253,13 +254,14 @@ impl Process {
         let Some(waiting) = self.waiting.take() else { return };
         let generations: Vec<_> = waiting.partitions.iter().map(|(_, held)| held.generation).collect();
         world.tell(|| format!("{generations:?} drained: {progress:?}"));
-        self.cut_short = now >= waiting.deadline;
-        world.laws.repeats |= self.cut_short;
+        let late = now >= waiting.deadline;
+        self.cut_short |= late;
+        world.laws.repeats |= late;
         // What fails may be due only after the deadline; what refuses holds its partition.
         let plan = &world.plan;
         let faults = plan.call_faults + plan.weather + plan.topic_faults + plan.refused;
         let calm = faults == 0.0 && (plan.poison == 0.0 || !plan.all_poisons);
-        self.clean = waiting.leaving && calm && !self.cut_short && self.health.readiness().why.is_none();
+        self.clean = waiting.leaving && calm && !late && self.health.readiness().why.is_none();
         self.repeats = false;
         for (partition, held) in &waiting.partitions {
             if now < waiting.deadline {
