@@ -1,4 +1,5 @@
 mod enforced;
+mod stated;
 
 use std::time::Duration;
 
