@@ -15,5 +15,6 @@ mod fuzz;
 mod limits;
 mod line;
 mod load;
+mod outages;
 mod seen;
 mod tokens;

@@ -4,6 +4,7 @@ pub(crate) mod broker;
 pub(crate) mod http;
 pub(crate) mod laws;
 pub(crate) mod line;
+pub(crate) mod network;
 pub(crate) mod node;
 pub(crate) mod process;
 mod raw;
