@@ -126,6 +126,8 @@ pub struct Pipeline<E, S> {
     called: mpsc::UnboundedSender<Called>,
     ids: u64,
     successes: u64,
+    /// How long the slowest answer to a batch took, lately.
+    slowest: Duration,
     /// Hold-offs since the last success.
     congested: u32,
     /// Since when no call has succeeded while some were tried, and whether one has failed.
@@ -189,6 +191,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             called,
             ids: 0,
             successes: 0,
+            slowest: Duration::ZERO,
             congested: 0,
             failing: None,
             throttled: None,

@@ -22,17 +22,27 @@ const CANARY_TOKENS: u64 = 2;
 /// A canary that hangs says as much as one that fails; a whole call's timeout would be a long time to wait for the word.
 const CANARY_DEADLINE: Duration = Duration::from_secs(10);
 
+/// How much of the slowest answer so far counts after the next one: what was slow a thousand calls ago says little.
+const FORGETS: f64 = 0.995;
+
 /// A call on the wire, or its answer being read.
 pub(super) struct Running {
     /// `None`: the canary.
     pub(super) work: Option<Work>,
     estimate: u64,
-    sent: Instant,
+    pub(super) sent: Instant,
     /// Whether the whole answer is here, and its slot free.
     received: bool,
     call: Option<AbortHandle>,
     /// Successes when it was sent: more of them later prove that the configuration is fine.
     pub(super) successes: u64,
+}
+
+impl Running {
+    /// Whether its work was taken back from a call that hung, once before.
+    pub(super) fn was_given_up(&self) -> bool {
+        self.work.as_ref().is_some_and(|work| work.given_up)
+    }
 }
 
 /// What a call tells the loop.
@@ -247,7 +257,8 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         let outcome = outcome.as_str();
         let metrics = &self.metrics;
         let model = metrics.model();
-        let seconds = now().saturating_duration_since(running.sent).as_secs_f64();
+        let took = now().saturating_duration_since(running.sent);
+        let seconds = took.as_secs_f64();
         metrics.api_requests_total.with_label_values(&[model, outcome]).inc();
         metrics.api_request_duration_seconds.with_label_values(&[model, outcome]).observe(seconds);
         let tokens =
@@ -273,6 +284,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
                         self.gate.succeeded();
                     }
                     self.learn(work, running.estimate, answered.tokens);
+                    self.slowest = took.max(self.slowest.mul_f64(FORGETS));
                 }
                 self.call_succeeded(id, running.work.is_none(), now());
             }
@@ -290,11 +302,9 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         }
     }
 
-    /// Gives up calls that were sent before `moment` and have no answer yet: nothing was answered then, and theirs will hardly come. They
-    /// are sent again.
-    pub(super) fn give_up_calls(&mut self, moment: Instant, now: Instant) {
-        let hanging =
-            |running: &Running| !running.received && running.call.is_some() && running.sent < moment;
+    /// Gives up calls that hang since an outage, of those without an answer yet: theirs will hardly come. They are sent again.
+    pub(super) fn give_up_calls(&mut self, now: Instant, hangs_since: impl Fn(&Running) -> bool) {
+        let hanging = |running: &Running| !running.received && running.call.is_some() && hangs_since(running);
         let given_up: Vec<_> = self.running.extract_if(.., |_, running| hanging(running)).collect();
         for (id, running) in given_up {
             if let Some(call) = &running.call {
@@ -310,7 +320,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             self.metrics.api_retries_total.with_label_values(&labels).inc();
             let Some(mut work) = running.work else { continue };
             if self.taken_back(&mut work) {
-                self.waiting.push_back(Work { due: now, ..work });
+                self.waiting.push_back(Work { due: now, given_up: true, ..work });
             } else {
                 self.go_on_without(work, now);
             }

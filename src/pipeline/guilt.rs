@@ -146,7 +146,10 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             self.congested = self.congested.saturating_add(1);
         }
         let delay = self.backoff.delay(self.congested, hint, self.jitter.f64());
-        self.gate.hold_off(now + delay);
+        match hint {
+            Some(_) => self.gate.hold_off_as_asked(now + delay),
+            None => self.gate.hold_off(now + delay),
+        }
     }
 
     /// Cuts a batch that is too big. What the provider takes is concluded from what it told, or from a part that it takes.

@@ -99,7 +99,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         if now < suspension.next || self.draining {
             return;
         }
-        if let Some(until) = self.gate.held(now).filter(|_| suspension.outage) {
+        if let Some(until) = self.gate.held_as_asked(now).filter(|_| suspension.outage) {
             // The provider said when to ask again.
             suspension.next = until;
             self.show_suspension();
@@ -198,7 +198,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         self.show_suspension();
     }
 
-    fn resume(&mut self, now: Instant) {
+    fn resume(&mut self, by_canary: bool, now: Instant) {
         let Some(suspension) = self.suspension.take() else { return };
         self.metrics.suspended.with_label_values(&[suspension.why.as_str()]).set(0);
         let seconds = now.saturating_duration_since(suspension.since).as_secs_f64();
@@ -208,8 +208,17 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             self.dead_letter_rate.reset();
         }
         self.failing = None;
+        self.gate.end_hold_off();
+        let slowest = self.slowest;
         if let Some(failed) = suspension.failed {
-            self.give_up_calls(failed, now);
+            // Nothing was answered then.
+            self.give_up_calls(now, |call| call.sent < failed);
+        } else if suspension.outage && by_canary && !slowest.is_zero() {
+            // It healed before it was told. A provider that has grown so slow is believed the second time.
+            self.give_up_calls(now, |call| {
+                let waited = now.saturating_duration_since(call.sent);
+                call.sent < suspension.since && waited > slowest * 2 && !call.was_given_up()
+            });
         }
         // Whatever was in back-off failed for the outage's sake.
         self.cuts.clear();
@@ -254,7 +263,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         }
         let ends = |suspension: &Suspension| suspension.outage || (is_canary && id > suspension.after);
         if self.suspension.as_ref().is_some_and(ends) {
-            self.resume(now);
+            self.resume(is_canary, now);
         }
         self.proven(id, now);
     }

@@ -71,10 +71,7 @@ impl Embedder for Provider {
 
     async fn send(&self, body: Bytes) -> Result<Answer, Failure> {
         self.calls.lock().unwrap().push(String::from_utf8_lossy(&body).into_owned());
-        if self.takes.load(Ordering::Relaxed) == outage::HANGS {
-            std::future::pending::<()>().await;
-        }
-        tokio::time::sleep_until(tokio::time::Instant::now() + LATENCY).await;
+        outage::latency(self.takes.load(Ordering::Relaxed), &body).await;
         Ok(Answer { status: 200, headers: Vec::new(), body })
     }
 

@@ -50,6 +50,8 @@ pub(super) struct Work {
     pub(super) part_of: Option<u64>,
     /// How often it was refused alone, each time with a success after it.
     pub(super) refusals: u32,
+    /// Whether it was taken back from a call that hung.
+    pub(super) given_up: bool,
     pub(super) due: Instant,
 }
 
@@ -75,6 +77,7 @@ impl Work {
             search,
             part_of: None,
             refusals: 0,
+            given_up: false,
             due,
         }
     }

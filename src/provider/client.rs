@@ -35,7 +35,8 @@ const BYTES_PER_VALUE: usize = 25;
 const USUAL_DIMENSIONS: usize = 4096;
 /// Beside the vectors.
 const ENVELOPE_BYTES: usize = 1 << 20;
-/// An idle connection is closed before the usual server or balancer does it just as we use it.
+/// An idle connection is closed before the usual server or balancer does it just as we use it; and before an outage is told: a network that
+/// was cut may have forgotten it, and a probe over it would hang.
 const IDLE: Duration = Duration::from_secs(50);
 /// HTTP/2 pings while calls are in flight, so that a dead network is found out before the total timeout.
 const PING: Duration = Duration::from_secs(20);
@@ -131,7 +132,7 @@ impl Client {
             .referer(false)
             .no_proxy()
             .connect_timeout(provider.connect_timeout)
-            .pool_idle_timeout(IDLE)
+            .pool_idle_timeout(IDLE.min(provider.unready_after))
             .http2_keep_alive_interval(PING)
             .http2_keep_alive_timeout(PING)
             // Several MiB come down one connection; the usual window of 64 KiB would take a round trip for each.

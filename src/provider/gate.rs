@@ -82,6 +82,8 @@ pub struct Gate {
     owed: i64,
     slots: Slots,
     held_until: Option<Instant>,
+    /// Of that, what the provider asked for.
+    asked_until: Option<Instant>,
 }
 
 impl Gate {
@@ -99,6 +101,7 @@ impl Gate {
             owed: 0,
             slots: Slots::new(limits.in_flight),
             held_until: None,
+            asked_until: None,
         }
     }
 
@@ -184,6 +187,17 @@ impl Gate {
         self.congested();
     }
 
+    /// A hold-off that the provider asked for, not one of our own.
+    pub fn hold_off_as_asked(&mut self, until: Instant) {
+        self.asked_until = self.asked_until.max(Some(until));
+        self.hold_off(until);
+    }
+
+    /// Ends a hold-off of our own, because the provider was found to work; one that it asked for stays.
+    pub fn end_hold_off(&mut self) {
+        self.held_until = self.asked_until;
+    }
+
     /// Takes `share` (0 < share <= 1) of the rates and slots: new, drained limiters; the burst and what is owed stay, and so does one
     /// slot. The same share as before changes nothing. A share of 0 (no partitions) keeps the last one: there is nothing to send then but
     /// a probe or the end of a drain.
@@ -265,9 +279,14 @@ impl Gate {
         self.owed
     }
 
-    /// Until when every call waits because the provider said so; `None`: it may be asked.
+    /// Until when every call waits; `None`: the provider may be asked.
     pub fn held(&self, now: Instant) -> Option<Instant> {
         self.held_until.filter(|until| *until > now)
+    }
+
+    /// Until when every call waits because the provider said so.
+    pub fn held_as_asked(&self, now: Instant) -> Option<Instant> {
+        self.asked_until.filter(|until| *until > now)
     }
 
     fn charge(&self, tokens: u64) -> u64 {

@@ -181,7 +181,9 @@ impl<'a> Stage<'a> {
 
     fn begin(&mut self, outage: Outage) {
         match outage {
-            Outage::Answers(faults) => self.line.simulator.set_faults(Faults::parse(faults).expect("a script")),
+            Outage::Answers(faults) => {
+                self.line.simulator.set_faults(Faults::parse(faults).expect("a script"))
+            }
             Outage::Revoked | Outage::Rotated => self.line.simulator.set_key(Some(AFTER.to_owned())),
             Outage::Network(cut) => self.network.set(cut),
         }
@@ -305,7 +307,8 @@ fn judge(stage: &mut Stage<'_>, case: &Case, seen: &mut Seen) {
     stage.line.wait_done(DONE, &stage.worker);
     assert_eq!(stage.reason(), None, "ready at last");
     assert_eq!(stage.shown(), BTreeSet::new(), "and the metric says so");
-    let calls = |stage: &Stage<'_>| stage.sum("embedstream_api_requests_total", |labels| !labels.contains("\"ok\""));
+    let calls =
+        |stage: &Stage<'_>| stage.sum("embedstream_api_requests_total", |labels| !labels.contains("\"ok\""));
     seen.wasted = calls(stage) as u64;
     seen.wasted_tokens = stage.sum("embedstream_tokens_total", |labels| labels.contains("wasted")) as u64;
     let rebalances = stage.sum("embedstream_kafka_rebalances_total", |labels| !labels.contains("assigned"));
@@ -327,7 +330,8 @@ fn judge(stage: &mut Stage<'_>, case: &Case, seen: &mut Seen) {
 }
 
 fn row(case: &Case, seen: &Seen) -> String {
-    let seconds = |time: Option<Duration>| time.map_or("-".to_owned(), |time| format!("{:.1} s", time.as_secs_f64()));
+    let seconds =
+        |time: Option<Duration>| time.map_or("-".to_owned(), |time| format!("{:.1} s", time.as_secs_f64()));
     format!(
         "{:<44} {:>8} {:>8} {:>8} {:>5} {:>7} {:>7}  {}",
         case.name,

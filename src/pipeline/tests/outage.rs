@@ -4,7 +4,19 @@ use super::*;
 use crate::provider::Attempts;
 
 /// What a provider takes that never answers.
-pub(super) const HANGS: usize = usize::MAX - 1;
+const HANGS: usize = usize::MAX - 1;
+/// What a provider takes that answers all but a harmless word only after [`LONG`].
+const SLOW: usize = usize::MAX - 2;
+const LONG: Duration = Duration::from_secs(45);
+
+/// Waits as long as a provider that takes so much needs for its answer.
+pub(super) async fn latency(takes: usize, body: &[u8]) {
+    if takes == HANGS {
+        std::future::pending::<()>().await;
+    }
+    let latency = if takes == SLOW && body != b"ping" { LONG } else { LATENCY };
+    tokio::time::sleep_until(tokio::time::Instant::now() + latency).await;
+}
 
 #[tokio::test(start_paused = true)]
 async fn a_rate_limit_that_lasts_is_told_and_its_hint_is_obeyed() {
@@ -239,4 +251,69 @@ async fn a_server_that_is_too_slow_gets_fewer_calls_at_a_time_and_more_again_lat
         pass(LATENCY).await;
     }
     assert_eq!(slots(), most);
+}
+
+#[tokio::test(start_paused = true)]
+async fn back_off_of_our_own_does_not_make_a_probe_late() {
+    let overloaded = Verdict::Retry {
+        after: None,
+        hold_off: true,
+        attempts: Attempts::Configured,
+        then: RejectReason::ProviderError,
+        meanwhile: SuspendReason::Unreachable,
+    };
+    // Each number of records makes other draws of the jitter.
+    for records in 1..25 {
+        let line = Line::start(overloaded.clone(), 1);
+        line.assign(1);
+        line.receive(&[(1, 0, "first")]);
+        pass(LATENCY * 2).await;
+        line.provider.takes.store(0, Ordering::Relaxed);
+        line.receive(&(1..=records).map(|offset| (1, offset, "text")).collect::<Vec<_>>());
+        pass(Duration::from_secs(32)).await;
+        assert_eq!(line.reason(), Some("unreachable"), "{records} records");
+        line.provider.takes.store(usize::MAX, Ordering::Relaxed);
+        pass(Duration::from_secs(15)).await;
+        let sent = i64::try_from(line.sent()).unwrap();
+        assert_eq!((line.reason(), sent), (None, records + 1), "{records} records");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_a_short_outage_left_hanging_are_sent_again() {
+    let line = Line::start(unclear(), 1);
+    line.assign(1);
+    line.receive(&[(1, 0, "first")]);
+    pass(LATENCY * 2).await;
+    line.provider.takes.store(HANGS, Ordering::Relaxed);
+    line.receive(&(1..50).map(|offset| (1, offset, "text")).collect::<Vec<_>>());
+    pass(Duration::from_secs(10)).await;
+    // It heals before it is told; all slots are taken by calls that nobody will answer.
+    line.provider.takes.store(usize::MAX, Ordering::Relaxed);
+    pass(Duration::from_secs(35)).await;
+    assert_eq!((line.reason(), line.sent(), line.dead_letters()), (None, 50, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_grows_slow_is_not_paid_more_than_once_in_vain() {
+    let line = Line::start(unclear(), 1);
+    line.assign(1);
+    line.receive(&[(1, 0, "first")]);
+    pass(LATENCY * 2).await;
+    line.provider.takes.store(SLOW, Ordering::Relaxed);
+    line.receive(&(1..40).map(|offset| (1, offset, "text")).collect::<Vec<_>>());
+    pass(LONG * 8).await;
+    assert_eq!((line.reason(), line.sent(), line.dead_letters()), (None, 40, 0));
+    let calls = line.calls_with("text");
+    assert!(calls <= 39 + 16, "{calls} calls for 39 texts, 16 at a time");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_is_slow_from_the_beginning_is_paid_once() {
+    let line = Line::start(unclear(), 1);
+    line.assign(1);
+    line.provider.takes.store(SLOW, Ordering::Relaxed);
+    line.receive(&(0..40).map(|offset| (1, offset, "text")).collect::<Vec<_>>());
+    pass(LONG * 8).await;
+    assert_eq!((line.reason(), line.sent(), line.calls_with("text")), (None, 40, 40));
 }

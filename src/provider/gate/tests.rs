@@ -132,6 +132,21 @@ fn a_hold_off_stops_everything_and_is_not_shortened() {
 }
 
 #[test]
+fn what_the_provider_asked_for_is_held_though_it_is_found_to_work() {
+    let now = start();
+    let mut gate = Gate::new(&limits(None, None, 8), 1000, now);
+    gate.hold_off_as_asked(now + ms(200));
+    gate.hold_off(now + ms(500));
+    assert_eq!((gate.held(now), gate.held_as_asked(now)), (Some(now + ms(500)), Some(now + ms(200))));
+    gate.end_hold_off();
+    assert_eq!(gate.held(now), Some(now + ms(200)));
+    assert!(!gate.admit(1, now + ms(199)) && gate.admit(1, now + ms(200)));
+    gate.hold_off(now + ms(900));
+    gate.end_hold_off();
+    assert!(gate.admit(1, now + ms(300)), "one of our own ends at once");
+}
+
+#[test]
 fn one_overload_takes_slots_once_and_successes_give_them_back() {
     let now = start();
     let mut gate = Gate::new(&limits(None, None, 16), 1000, now);
