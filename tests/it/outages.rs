@@ -24,12 +24,9 @@ const DONE: Duration = Duration::from_secs(30);
 const END: Duration = Duration::from_secs(30);
 /// All goes well for so long, before and after.
 const WELL: Duration = Duration::from_secs(5);
-const OUTAGE: Duration = Duration::from_secs(60);
 /// What a suspended worker may publish of what it had embedded before.
 const SETTLES: Duration = Duration::from_secs(2);
-const RESUMES: Duration = Duration::from_secs(15);
-/// How long a record stands for: five of them come at once.
-const APART: Duration = Duration::from_millis(50);
+/// Records of a batch.
 const AT_ONCE: usize = 5;
 /// Each comes again and again, so that their order can be seen.
 const KEYS: usize = 60;
@@ -57,73 +54,112 @@ enum Outage {
 struct Case {
     name: &'static str,
     outage: Outage,
+    lasts: Duration,
+    /// Records of one moment, before it: they open many connections.
+    burst: usize,
+    /// A batch of records comes so often.
+    every: Duration,
     reasons: &'static [&'static str],
     /// When it must be told at the latest.
     told: Duration,
+    /// From its end until records are published again.
+    resumes: Duration,
     /// The most calls that may come to nothing.
     wasted: u64,
 }
 
+const MINUTE: Case = Case {
+    name: "",
+    outage: Outage::Revoked,
+    lasts: Duration::from_secs(60),
+    burst: 0,
+    every: Duration::from_millis(250),
+    reasons: &["unauthorized"],
+    told: Duration::from_secs(5),
+    resumes: Duration::from_secs(15),
+    wasted: 40,
+};
+
 /// `unready_after`, and what a busy machine needs.
 const UNANSWERED: Duration = Duration::from_secs(33);
-const AT_ONCE_TOLD: Duration = Duration::from_secs(5);
 
-const CASES: [Case; 8] = [
-    Case {
-        name: "key revoked, then taken again",
-        outage: Outage::Revoked,
-        reasons: &["unauthorized"],
-        told: AT_ONCE_TOLD,
-        wasted: 40,
-    },
-    Case {
-        name: "key revoked, another put in its file",
-        outage: Outage::Rotated,
-        reasons: &["unauthorized"],
-        told: AT_ONCE_TOLD,
-        wasted: 40,
-    },
+const CASES: [Case; 11] = [
+    Case { name: "key revoked, then taken again", ..MINUTE },
+    Case { name: "key revoked, another put in its file", outage: Outage::Rotated, ..MINUTE },
     Case {
         name: "account empty (402)",
         outage: Outage::Answers(EMPTY),
         reasons: &["payment_required"],
-        told: AT_ONCE_TOLD,
-        wasted: 40,
+        ..MINUTE
     },
     Case {
         name: "a page of HTML, status 200",
         outage: Outage::Answers("- then: {html: true}"),
         reasons: &["malformed_response"],
-        told: AT_ONCE_TOLD,
-        wasted: 100,
+        ..MINUTE
     },
     Case {
-        name: "502, a page of HTML",
+        name: "a page of HTML, status 502",
         outage: Outage::Answers("- then: {status: 502, html: true}"),
         reasons: &["unreachable"],
         told: UNANSWERED,
-        wasted: 400,
+        wasted: 500,
+        ..MINUTE
+    },
+    Case {
+        name: "503 without a hint",
+        outage: Outage::Answers("- then: {status: 503}"),
+        reasons: &["unreachable"],
+        told: UNANSWERED,
+        wasted: 100,
+        ..MINUTE
     },
     Case {
         name: "network: reset and refused",
         outage: Outage::Network(Cut::Refused),
         reasons: &["unreachable"],
         told: UNANSWERED,
-        wasted: 400,
+        wasted: 500,
+        ..MINUTE
     },
     Case {
         name: "network: packets dropped",
         outage: Outage::Network(Cut::Silent),
         reasons: &["timeout", "unreachable"],
         told: UNANSWERED,
-        wasted: 60,
+        wasted: 130,
+        ..MINUTE
     },
     Case {
-        name: "network: accepted, swallowed, dead for ever",
+        name: "network: swallows, connections stay dead",
         outage: Outage::Network(Cut::Swallowed),
-        reasons: &["timeout", "unreachable"],
+        reasons: &["timeout"],
         told: UNANSWERED,
-        wasted: 60,
+        wasted: 40,
+        ..MINUTE
+    },
+    // It takes all slots, and is over before it is told.
+    Case {
+        name: "  the same for 12 s",
+        outage: Outage::Network(Cut::Swallowed),
+        lasts: Duration::from_secs(12),
+        reasons: &["timeout"],
+        told: UNANSWERED,
+        resumes: Duration::from_secs(25),
+        wasted: 40,
+        ..MINUTE
+    },
+    // It ends soon after it is told, and few of many open connections have been tried since.
+    Case {
+        name: "  the same for 36 s, on a quiet topic",
+        outage: Outage::Network(Cut::Swallowed),
+        lasts: Duration::from_secs(36),
+        burst: 16 * 64,
+        every: Duration::from_secs(4),
+        reasons: &["timeout"],
+        told: Duration::from_secs(38),
+        wasted: 40,
+        ..MINUTE
     },
 ];
 
@@ -144,18 +180,30 @@ struct Seen {
     wasted_tokens: u64,
 }
 
+impl Seen {
+    /// `/readyz` gives a reason.
+    fn tells(&mut self, reason: String, since: Instant) {
+        self.told.get_or_insert_with(|| since.elapsed());
+        if !self.reasons.contains(&reason) {
+            self.reasons.push(reason);
+        }
+    }
+}
+
 /// A line with a network that can be cut.
 struct Stage<'a> {
     line: Line<'a>,
     network: Network,
     directory: TempDir,
     worker: Worker,
-    begun: Instant,
+    /// When the next records come, and how often they do.
+    next: Instant,
+    every: Duration,
     sent: usize,
 }
 
 impl<'a> Stage<'a> {
-    fn new(broker: &'a Broker) -> Self {
+    fn new(broker: &'a Broker, every: Duration) -> Self {
         let settings = Settings {
             latency: Duration::from_millis(300),
             dimensions: 64,
@@ -176,7 +224,7 @@ impl<'a> Stage<'a> {
         let process = Process::worker(&line.settings(admin), &environment);
         let mut worker = Worker { process, admin };
         worker.process.wait_ready(admin, READY);
-        Self { line, network, directory, worker, begun: Instant::now(), sent: 0 }
+        Self { line, network, directory, worker, next: Instant::now(), every, sent: 0 }
     }
 
     fn begin(&mut self, outage: Outage) {
@@ -205,14 +253,22 @@ impl<'a> Stage<'a> {
         fs::rename(new, self.directory.path().join("key")).expect("it is the same directory");
     }
 
-    /// Sends the records that are due, as long as the stream flows.
+    /// Sends the records that are due.
     fn stream(&mut self) {
-        let due = self.begun.elapsed().as_millis() / APART.as_millis();
-        let due = usize::try_from(due).expect("a test is short");
-        if due >= self.sent + AT_ONCE {
-            self.line.broker.produce(&self.line.input, (self.sent..due).map(record));
-            self.sent = due;
+        let mut due = 0;
+        while self.next <= Instant::now() {
+            self.next += self.every;
+            due += AT_ONCE;
         }
+        if due > 0 {
+            self.send(due);
+        }
+    }
+
+    fn send(&mut self, records: usize) {
+        let to = self.sent + records;
+        self.line.broker.produce(&self.line.input, (self.sent..to).map(record));
+        self.sent = to;
     }
 
     /// Streams for so long, or until `look` answers.
@@ -263,42 +319,51 @@ fn record(n: usize) -> Outgoing {
 }
 
 /// Plays a case; panics where it is not as it must be.
-fn play(case: &Case, seen: &mut Seen) {
-    let broker = Broker::mock();
-    let mut stage = Stage::new(&broker);
+fn play(case: &Case, stage: &mut Stage<'_>, seen: &mut Seen) {
     stage.for_a_time(WELL, |_| None::<()>);
     assert!(stage.published() > 0 && stage.reason().is_none(), "it works before");
+    if case.burst > 0 {
+        stage.send(case.burst);
+        let published = |stage: &mut Stage<'_>| (stage.published() == stage.sent as i64).then_some(());
+        assert!(stage.for_a_time(WELL * 2, published).is_some(), "the burst is published");
+    }
 
     stage.begin(case.outage);
     let since = Instant::now();
-    let told = stage.for_a_time(case.told, |stage| stage.reason());
-    seen.told = Some(since.elapsed());
-    seen.reasons.push(told.unwrap_or_else(|| panic!("not told within {:?}", case.told)));
-    stage.for_a_time(SETTLES, |_| None::<()>);
-    let settled = stage.published();
-    let left = OUTAGE.saturating_sub(since.elapsed());
-    stage.for_a_time(left, |stage| {
-        let reason = stage.reason().expect("ready although nothing has healed");
-        assert_eq!(stage.shown(), BTreeSet::from([reason.clone()]), "the metric says the same");
-        if !seen.reasons.contains(&reason) {
-            seen.reasons.push(reason);
-        }
-        None::<()>
-    });
-    assert_eq!(stage.published(), settled, "nothing is published while it is suspended");
-    for reason in &seen.reasons {
-        assert!(case.reasons.contains(&reason.as_str()), "{reason}");
+    let told = stage.for_a_time(case.told.min(case.lasts), |stage| stage.reason());
+    let mut settled = stage.published();
+    if let Some(reason) = told {
+        seen.tells(reason, since);
+        stage.for_a_time(SETTLES, |_| None::<()>);
+        settled = stage.published();
+        let left = case.lasts.saturating_sub(since.elapsed());
+        stage.for_a_time(left, |stage| {
+            let reason = stage.reason().expect("ready although nothing has healed");
+            assert_eq!(stage.shown(), BTreeSet::from([reason.clone()]), "the metric says the same");
+            seen.tells(reason, since);
+            None::<()>
+        });
     }
+    assert_eq!(stage.published(), settled, "nothing is published during it");
 
     stage.heal(case.outage);
     let healed = Instant::now();
-    let first = stage.for_a_time(RESUMES, |stage| (stage.published() > settled).then_some(()));
+    let first = stage.for_a_time(case.resumes, |stage| {
+        if let Some(reason) = stage.reason() {
+            seen.tells(reason, since);
+        }
+        (stage.published() > settled).then_some(())
+    });
     seen.resumed = Some(healed.elapsed());
-    assert!(first.is_some(), "nothing is published within {RESUMES:?} of the healing");
+    assert!(first.is_some(), "nothing is published within {:?} of the healing", case.resumes);
     let ready = stage.for_a_time(WELL, |stage| stage.reason().is_none().then_some(()));
     assert!(ready.is_some(), "not ready, and publishing");
+    assert!(seen.told.is_some_and(|told| told <= case.told), "not told within {:?}", case.told);
+    for reason in &seen.reasons {
+        assert!(case.reasons.contains(&reason.as_str()), "{reason}");
+    }
     stage.for_a_time(WELL, |_| None::<()>);
-    judge(&mut stage, case, seen);
+    judge(stage, case, seen);
 }
 
 /// After it.
@@ -355,15 +420,19 @@ fn a_minute_of_any_outage_loses_nothing_and_heals_by_itself() {
             .iter()
             .map(|case| {
                 scope.spawn(|| {
-                    let mut seen = Seen::default();
-                    let playing = std::panic::AssertUnwindSafe(|| play(case, &mut seen));
-                    let played = std::panic::catch_unwind(playing);
+                    let (broker, mut seen) = (Broker::mock(), Seen::default());
+                    let mut stage = Stage::new(&broker, case.every);
+                    let playing = || play(case, &mut stage, &mut seen);
+                    let played = std::panic::catch_unwind(std::panic::AssertUnwindSafe(playing));
+                    if played.is_err() {
+                        println!("{}; its log:\n{}", case.name, stage.worker.process.stderr());
+                    }
                     (row(case, &seen), played.is_ok())
                 })
             })
             .collect();
         for case in running {
-            let (row, right) = case.join().expect("panics are caught");
+            let (row, right) = case.join().expect("it is told above");
             failed += usize::from(!right);
             writeln!(table, "{} {row}", if right { "ok  " } else { "FAIL" }).expect("a String takes all");
         }
