@@ -38,6 +38,9 @@ pub(super) struct Accused {
 /// the calls before, unless these were few and the answer is doubtful.
 const REFUSALS: u32 = 3;
 
+/// The longest pause between calls that fail one after the other.
+const REST: Duration = Duration::from_secs(1);
+
 /// A batch that was too big, and is sent in parts.
 pub(super) struct Cut {
     kind: Kind,
@@ -109,7 +112,10 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         self.metrics.api_retries_total.with_label_values(&labels).inc();
         if hold_off {
             self.hold_off(after, now);
-        } else if charge.otherwise == SuspendReason::Timeout {
+        } else {
+            self.rest(now);
+        }
+        if charge.otherwise == SuspendReason::Timeout {
             self.gate.congested();
         }
         work.due = now + delay;
@@ -137,6 +143,15 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             self.ask_canary_sometimes(now);
         }
         self.waiting.push_back(work);
+    }
+
+    /// Where calls fail and none has succeeded since, none starts for as long as that has lasted, up to a second: fewer calls are in vain, and
+    /// records that come meanwhile fill batches.
+    fn rest(&mut self, now: Instant) {
+        if let Some((since, Some(_))) = &self.failing {
+            let lasted = now.saturating_duration_since(*since).min(REST);
+            self.gate.rest(now + lasted.mul_f64(1.0 - self.jitter.f64() / 2.0));
+        }
     }
 
     /// No call starts for a while: longer, if it was said or if nothing has succeeded since the last time. One that is refused again and

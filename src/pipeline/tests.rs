@@ -71,7 +71,7 @@ impl Embedder for Provider {
 
     async fn send(&self, body: Bytes) -> Result<Answer, Failure> {
         self.calls.lock().unwrap().push(String::from_utf8_lossy(&body).into_owned());
-        outage::latency(self.takes.load(Ordering::Relaxed), &body).await;
+        outage::latency(self.takes.load(Ordering::Relaxed), &body).await?;
         Ok(Answer { status: 200, headers: Vec::new(), body })
     }
 

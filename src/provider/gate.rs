@@ -183,8 +183,13 @@ impl Gate {
 
     /// Lets no call start before `until`, and counts as [`congested`](Self::congested). A hold-off is never shortened by a later one.
     pub fn hold_off(&mut self, until: Instant) {
-        self.held_until = self.held_until.max(Some(until));
+        self.rest(until);
         self.congested();
+    }
+
+    /// Lets no call start before `until`, though nobody is overloaded.
+    pub fn rest(&mut self, until: Instant) {
+        self.held_until = self.held_until.max(Some(until));
     }
 
     /// A hold-off that the provider asked for, not one of our own.

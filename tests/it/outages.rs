@@ -103,7 +103,7 @@ const CASES: [Case; 11] = [
         outage: Outage::Answers("- then: {status: 502, html: true}"),
         reasons: &["unreachable"],
         told: UNANSWERED,
-        wasted: 500,
+        wasted: 300,
         ..MINUTE
     },
     Case {
@@ -119,7 +119,7 @@ const CASES: [Case; 11] = [
         outage: Outage::Network(Cut::Refused),
         reasons: &["unreachable"],
         told: UNANSWERED,
-        wasted: 500,
+        wasted: 300,
         ..MINUTE
     },
     Case {

@@ -9,13 +9,20 @@ const HANGS: usize = usize::MAX - 1;
 const SLOW: usize = usize::MAX - 2;
 const LONG: Duration = Duration::from_secs(45);
 
+/// What a provider takes that refuses every connection.
+const REFUSES: usize = usize::MAX - 3;
+
 /// Waits as long as a provider that takes so much needs for its answer.
-pub(super) async fn latency(takes: usize, body: &[u8]) {
+pub(super) async fn latency(takes: usize, body: &[u8]) -> Result<(), Failure> {
+    if takes == REFUSES {
+        return Err(crate::provider::triage::lost(crate::provider::triage::Lost::Connection));
+    }
     if takes == HANGS {
         std::future::pending::<()>().await;
     }
     let latency = if takes == SLOW && body != b"ping" { LONG } else { LATENCY };
     tokio::time::sleep_until(tokio::time::Instant::now() + latency).await;
+    Ok(())
 }
 
 #[tokio::test(start_paused = true)]
@@ -316,4 +323,28 @@ async fn a_provider_that_is_slow_from_the_beginning_is_paid_once() {
     line.receive(&(0..40).map(|offset| (1, offset, "text")).collect::<Vec<_>>());
     pass(LONG * 8).await;
     assert_eq!((line.reason(), line.sent(), line.calls_with("text")), (None, 40, 40));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_met_with_fewer_calls_and_its_end_with_full_batches() {
+    let line = Line::start(unclear(), 64);
+    line.assign(1);
+    line.receive(&[(1, 0, "first")]);
+    pass(LATENCY * 2).await;
+    line.provider.takes.store(REFUSES, Ordering::Relaxed);
+    for offset in 1..=560 {
+        line.receive(&[(1, offset, "text")]);
+        pass(Duration::from_millis(50)).await;
+    }
+    let calls = |line: &Line| line.provider.calls.lock().unwrap().len();
+    let refused = calls(&line);
+    assert!((20..=280).contains(&refused), "{refused} calls in 28 s; half as many as there were before");
+    pass(Duration::from_secs(10)).await;
+    assert_eq!(line.reason(), Some("unreachable"));
+    let before = calls(&line);
+    line.provider.takes.store(usize::MAX, Ordering::Relaxed);
+    pass(Duration::from_secs(15)).await;
+    assert_eq!((line.reason(), line.sent(), line.dead_letters()), (None, 561, 0));
+    let healed = calls(&line) - before;
+    assert!(healed <= 50, "{healed} calls for 560 records");
 }
