@@ -7,9 +7,11 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::AbortHandle;
 use tracing::{debug, info};
 
+use super::learning::counts_characters;
 use super::publish::{Kind, Outcome};
 use super::work::{Entry, Work};
 use super::{Pipeline, Sink, now};
+use crate::config::Provider;
 use crate::domain::batcher::Batch;
 use crate::output::{self, Outgoing};
 use crate::provider::stated::Stated;
@@ -56,7 +58,10 @@ pub(super) enum Called {
 /// A good answer.
 pub(super) struct Answered {
     outputs: Vec<Outgoing>,
+    /// What was billed, if it is known in tokens.
     tokens: Option<u64>,
+    /// Whether the bill is one of characters, and left out.
+    by_characters: bool,
     cost_usd: Option<f64>,
 }
 
@@ -138,7 +143,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         let id = self.remember(Some(work), estimate, now);
         self.gate.sent(id, estimate, now);
         let (embedder, done) = (Arc::clone(&self.embedder), self.called.clone());
-        let model = self.config.provider.model.clone();
+        let config = Arc::clone(&self.config);
         let call = tokio::spawn(async move {
             let answer = embedder.send(body).await;
             let stated =
@@ -147,7 +152,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             let result = match answer {
                 Err(failure) => Err(failure),
                 Ok(answer) => {
-                    let reading = move || read(&*embedder, &answer, &entries, &model);
+                    let reading = move || read(&*embedder, &answer, &entries, &config.provider);
                     match beside(reading).await {
                         Ok(result) => result,
                         // A panic ends the process (the panic hook); a cancelled task means that it is ending.
@@ -176,6 +181,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
                 Ok(Ok(answer)) => embedder.read(&answer, 1).map(|vectors| Answered {
                     outputs: Vec::new(),
                     tokens: vectors.tokens,
+                    by_characters: false,
                     cost_usd: vectors.cost_usd,
                 }),
             };
@@ -285,6 +291,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
                     }
                     self.learn(work, running.estimate, answered.tokens);
                     self.slowest = took.max(self.slowest.mul_f64(FORGETS));
+                    self.billed_by_characters(answered.by_characters);
                 }
                 self.call_succeeded(id, running.work.is_none(), now());
             }
@@ -349,15 +356,18 @@ fn read<E: Embedder>(
     embedder: &E,
     answer: &crate::provider::Answer,
     entries: &[Arc<Entry>],
-    model: &str,
+    provider: &Provider,
 ) -> Result<Answered, Failure> {
     let embeddings = embedder.read(answer, entries.len())?;
+    let by_characters =
+        embeddings.tokens.is_some_and(|billed| counts_characters(billed, entries, &provider.prefix));
     let outputs = entries
         .iter()
         .zip(&embeddings.vectors)
-        .map(|(entry, vector)| output::embedded(&entry.record, &entry.text, vector, model))
+        .map(|(entry, vector)| output::embedded(&entry.record, &entry.text, vector, &provider.model))
         .collect();
-    Ok(Answered { outputs, tokens: embeddings.tokens, cost_usd: embeddings.cost_usd })
+    let tokens = embeddings.tokens.filter(|_| !by_characters);
+    Ok(Answered { outputs, tokens, by_characters, cost_usd: embeddings.cost_usd })
 }
 
 /// Runs CPU work beside the runtime's threads.

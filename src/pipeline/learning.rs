@@ -15,6 +15,9 @@ use crate::domain::record::{Record, Text};
 use crate::input::counting::Learned;
 use crate::provider::Embedder;
 
+/// So many bills of characters one after another are no chance.
+const NO_CHANCE: u32 = 3;
+
 /// How tokens are counted, seen from the loop.
 #[derive(Debug, Default)]
 pub(super) struct Learning {
@@ -22,6 +25,22 @@ pub(super) struct Learning {
     estimates: Option<Learned>,
     prefix: Shape,
     drift: Drift,
+    /// Bills of characters in a row.
+    by_characters: u32,
+}
+
+/// Whether what was billed for these texts, sent with this before them, is their number of characters: infinity bills so unless it is started with
+/// `--lengths-via-tokenize`. It strips white space first; somebody else may not.
+pub(super) fn counts_characters(billed: u64, entries: &[Arc<Entry>], prefix: &str) -> bool {
+    let count = |text: &str| text.chars().count() as u64;
+    let tokens: u64 = entries.iter().map(|entry| u64::from(entry.text.tokens)).sum();
+    let whole: u64 = entries.iter().map(|entry| count(prefix) + count(&entry.text.text)).sum();
+    let start = prefix.trim_start();
+    let stripped = entries.iter().map(|entry| match start {
+        "" => count(entry.text.text.trim()),
+        _ => count(start) + count(entry.text.text.trim_end()),
+    });
+    billed != tokens && (billed == whole || billed == stripped.sum::<u64>())
 }
 
 impl<E: Embedder, S: Sink> Pipeline<E, S> {
@@ -29,7 +48,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
     #[must_use]
     pub fn learning(mut self, estimates: Option<Learned>) -> Self {
         let prefix = Shape::of(&self.config.provider.prefix);
-        self.learning = Learning { estimates, prefix, drift: Drift::default() };
+        self.learning = Learning { estimates, prefix, ..Learning::default() };
         self
     }
 
@@ -75,6 +94,21 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
                 u64::from(tokens.unwrap_or(entry.text.tokens))
             };
             self.batcher.weigh(tokens);
+        }
+    }
+
+    /// Says once that bills count characters.
+    pub(super) fn billed_by_characters(&mut self, characters: bool) {
+        let said = self.learning.by_characters >= NO_CHANCE;
+        if said {
+            return;
+        }
+        self.learning.by_characters = if characters { self.learning.by_characters + 1 } else { 0 };
+        if self.learning.by_characters == NO_CHANCE {
+            warn!(
+                "the provider bills characters, not tokens: its bills are left aside, and tokens are counted here (infinity counts tokens with \
+                 --lengths-via-tokenize)"
+            );
         }
     }
 

@@ -12,23 +12,26 @@ use embedstream::pipeline::Ended;
 use embedstream::provider::{Answer, Embedder, Embeddings, Failure};
 use embedstream::simulator::{Settings, corpus};
 use embedstream::worker;
+use serde_json::Value;
 use tokio::sync::oneshot;
 
 use crate::support::broker::Broker;
 use crate::support::line::Line;
-use crate::support::records::Outgoing;
+use crate::support::records::{Outgoing, Received};
 use crate::support::{eventually, unique};
 
 const BUDGET: u64 = 8_192;
 const RECORDS: usize = 9_000;
 /// From then on no call is over the budget.
 const LEARNED: usize = 50;
+const SENTENCE: &str = "The customer was charged twice for the annual plan and wants a refund. ";
 const DONE: Duration = Duration::from_secs(120);
 
-/// Bills by a tokenizer that the worker does not use.
+/// Bills by a tokenizer that the worker does not use, or by characters as infinity does.
 #[derive(Default)]
 struct Biller {
     bills: Mutex<Vec<u64>>,
+    by_characters: bool,
 }
 
 impl Embedder for Biller {
@@ -43,7 +46,11 @@ impl Embedder for Biller {
 
     fn read(&self, answer: &Answer, count: usize) -> Result<Embeddings, Failure> {
         let texts: Vec<String> = serde_json::from_slice(&answer.body).expect("what was sent");
-        let tokens = texts.iter().map(|text| u64::from(Tokenizer::qwen3().count(text))).sum();
+        let tokens = texts.iter().map(|text| match self.by_characters {
+            true => text.trim().chars().count() as u64,
+            false => u64::from(Tokenizer::qwen3().count(text)),
+        });
+        let tokens = tokens.sum();
         self.bills.lock().expect("no panic").push(tokens);
         Ok(Embeddings {
             vectors: vec![vec![1.0, 0.0]; count],
@@ -72,32 +79,35 @@ fn texts() -> impl Iterator<Item = String> {
     })
 }
 
-#[test]
-fn an_estimate_keeps_the_budget_after_50_batches_and_fills_it() {
+/// Embeds these texts, their tokens estimated, and gives the worker's figures and what was published.
+fn run(
+    biller: &Arc<Biller>,
+    texts: Vec<String>,
+    change: impl FnOnce(&mut Config),
+) -> (Arc<Metrics>, Vec<Value>) {
     let broker = Broker::mock();
     let (input, output) = (broker.create_topic("tokens-in", 3), broker.create_topic("tokens-out", 3));
     let dead = broker.create_topic("tokens-dead", 1);
-    broker.produce(&input, texts().map(Outgoing::keyless));
+    let records = texts.len() as u64;
+    broker.produce(&input, texts.into_iter().map(Outgoing::keyless));
     let mut config = Config::default();
     config.kafka.brokers = broker.address();
     config.kafka.group_id = unique("tokens");
     config.kafka.input_topics = vec![input];
-    config.kafka.output_topic = output;
+    config.kafka.output_topic.clone_from(&output);
     config.kafka.dead_letter_topic = dead;
-    config.batch.max_tokens = BUDGET;
     config.batch.max_records = 1_000;
     config.batch.max_bytes = Size(1 << 20);
-    config.batch.linger = Duration::from_secs(3);
     config.limits.in_flight = 4;
     config.provider.tokenizer = "estimate".to_owned();
+    change(&mut config);
     let config = Arc::new(config);
-    let biller = Arc::new(Biller::default());
     let metrics = Arc::new(Metrics::new(&config.kafka.group_id, "model"));
     let (stop, stopped) = oneshot::channel::<()>();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let worker = runtime.spawn(worker::run(
         Arc::clone(&config),
-        Arc::clone(&biller),
+        Arc::clone(biller),
         Arc::clone(&metrics),
         Arc::new(Health::new()),
         worker::intake(&config).expect("an estimate needs nothing"),
@@ -105,11 +115,22 @@ fn an_estimate_keeps_the_budget_after_50_batches_and_fills_it() {
     ));
     eventually(DONE, "every record has an outcome", || {
         let totals = metrics.figures().totals;
-        (totals.embedded + totals.skipped + totals.dead_lettered == RECORDS as u64).then_some(())
+        (totals.embedded + totals.skipped + totals.dead_lettered == records).then_some(())
     });
     stop.send(()).expect("the worker waits for it");
     let ended = runtime.block_on(worker).expect("it does not panic").expect("it started");
     assert_eq!(ended, Ended::Drained);
+    let outputs = broker.read(&output).iter().map(Received::json).collect();
+    (metrics, outputs)
+}
+
+#[test]
+fn an_estimate_keeps_the_budget_after_50_batches_and_fills_it() {
+    let biller = Arc::new(Biller::default());
+    let (metrics, _) = run(&biller, texts().collect(), |config| {
+        config.batch.max_tokens = BUDGET;
+        config.batch.linger = Duration::from_secs(3);
+    });
 
     let bills = biller.bills.lock().expect("no panic").clone();
     // The last one closed because nothing more came.
@@ -126,6 +147,22 @@ fn an_estimate_keeps_the_budget_after_50_batches_and_fills_it() {
     assert!(fill >= 0.9, "{fill}");
     let ratio = metrics.token_estimate_ratio.with_label_values(&["model"]);
     assert_eq!(ratio.get_sample_count(), bills.len() as u64);
+}
+
+/// A character is no token: whoever takes it for one cuts texts to a quarter of what the model takes.
+#[test]
+fn a_bill_of_characters_teaches_nothing() {
+    let biller = Arc::new(Biller { by_characters: true, ..Biller::default() });
+    let texts: Vec<String> = (0..200).map(|n| format!("{n} {} ", SENTENCE.repeat(10))).collect();
+    let tokens = Tokenizer::qwen3().count(&texts[199]);
+    let (metrics, outputs) = run(&biller, texts, |config| {
+        config.batch.max_records = 16;
+        config.provider.context_tokens = 400;
+    });
+    assert_eq!((outputs.len(), metrics.records_truncated_total.get()), (200, 0), "{tokens} tokens in a text");
+    let billed = metrics.tokens_total.with_label_values(&["model", "billed"]).get();
+    let characters: u64 = biller.bills.lock().expect("no panic").iter().sum();
+    assert!(billed < characters / 2, "{billed} tokens, {characters} characters");
 }
 
 #[test]
