@@ -17,4 +17,5 @@ mod line;
 mod load;
 mod outages;
 mod seen;
+mod servers;
 mod tokens;

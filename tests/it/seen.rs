@@ -11,9 +11,9 @@ use tempfile::TempDir;
 
 use crate::support::broker::Broker;
 use crate::support::line::{Line, Worker};
-use crate::support::node::Skip;
 use crate::support::process::{Process, Signal};
 use crate::support::records::{Outgoing, Received};
+use crate::support::script::Skip;
 use crate::support::{eventually, http, on_each_broker};
 
 const DONE: Duration = Duration::from_secs(120);

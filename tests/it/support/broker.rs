@@ -12,9 +12,10 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::node::{Node, Skip};
+use super::node::Node;
 use super::raw;
 use super::records::{self, Outgoing, Received};
+use super::script::Skip;
 use super::{eventually, unique};
 
 /// How long one request to a broker may take on a busy machine.

@@ -9,6 +9,8 @@ pub(crate) mod node;
 pub(crate) mod process;
 mod raw;
 pub(crate) mod records;
+pub(crate) mod script;
+pub(crate) mod server;
 pub(crate) mod stream;
 
 use std::time::Duration;
