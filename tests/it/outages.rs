@@ -395,8 +395,9 @@ fn judge(stage: &mut Stage<'_>, case: &Case, seen: &mut Seen) {
 }
 
 fn row(case: &Case, seen: &Seen) -> String {
-    let seconds =
-        |time: Option<Duration>| time.map_or("-".to_owned(), |time| format!("{:.1} s", time.as_secs_f64()));
+    let seconds = |time: Option<Duration>| {
+        time.map_or_else(|| "-".to_owned(), |time| format!("{:.1} s", time.as_secs_f64()))
+    };
     format!(
         "{:<44} {:>8} {:>8} {:>8} {:>5} {:>7} {:>7}  {}",
         case.name,
