@@ -1,4 +1,4 @@
-//! The gate: requests and tokens per period, calls in flight, and the shared hold-off after a 429 or 503.
+//! The gate: requests and tokens per period, calls in flight, and the shared hold-off after a 429, a 503 or failures in a row.
 //!
 //! It is owned by one loop, knows no clock (`now` is passed in) and never waits: it says yes or no, and when to ask again. Its laws, whatever
 //! happens: over any time `T` what is admitted is at most `burst + rate × T`; a refusal takes nothing (tokens are not lost when only requests are
@@ -43,7 +43,7 @@ pub enum Limit {
     Tokens,
     /// Calls in flight.
     Slots,
-    /// The hold-off that a provider asked for.
+    /// A hold-off that the provider asked for, or a pause of our own after failures.
     HoldOff,
     /// The rate that was found out, because nobody told it.
     Found,
