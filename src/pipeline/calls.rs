@@ -213,7 +213,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
                 self.count_call(id, &running, &result);
                 match (running.work, result) {
                     (None, Ok(_)) => {}
-                    (None, Err(failure)) => self.canary_failed(failure, now()),
+                    (None, Err(failure)) => self.canary_failed(failure, running.successes, now()),
                     (Some(work), Ok(answered)) => self.embedded(work, answered),
                     (Some(work), Err(failure)) => self.failed(work, failure, running.successes),
                 }

@@ -146,14 +146,18 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
     }
 
     /// Whoever is accused is tried again: a harmless word fares no better.
-    pub(super) fn canary_failed(&mut self, failure: Failure, now: Instant) {
+    /// `successes`: how many there had been when it was sent.
+    pub(super) fn canary_failed(&mut self, failure: Failure, successes: u64, now: Instant) {
         self.canary.in_flight = false;
         let accused = std::mem::take(&mut self.accused);
         let otherwise = accused.first().map(|accused| accused.charge.otherwise);
-        let by_chance = matches!(
+        // Others were answered meanwhile: it stands behind them in a queue.
+        let queued = failure.outcome == CallOutcome::Timeout && self.successes > successes;
+        let may_pass = matches!(
             failure.verdict,
             Verdict::Retry { attempts: Attempts::Unlimited | Attempts::Configured, .. }
         );
+        let by_chance = queued || may_pass;
         let (why, fatal) = reason(&failure, otherwise);
         let mut due = now;
         if fatal && self.successes == 0 {
@@ -210,10 +214,12 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         self.failing = None;
         self.gate.end_hold_off();
         let slowest = self.slowest;
-        if let Some(failed) = suspension.failed {
+        if !by_canary {
+            // A call from before is answered: so will be those behind it.
+        } else if let Some(failed) = suspension.failed {
             // Nothing was answered then.
             self.give_up_calls(now, |call| call.sent < failed);
-        } else if suspension.outage && by_canary && !slowest.is_zero() {
+        } else if suspension.outage && !slowest.is_zero() {
             // It healed before it was told. A provider that has grown so slow is believed the second time.
             self.give_up_calls(now, |call| {
                 let waited = now.saturating_duration_since(call.sent);

@@ -56,6 +56,8 @@ struct Provider {
     calls: Mutex<Vec<String>>,
     /// Calls with more texts fail as well.
     takes: AtomicUsize,
+    /// When it is done with what it was asked so far, if it answers in turn.
+    free: Mutex<Option<tokio::time::Instant>>,
 }
 
 impl Provider {
@@ -71,7 +73,7 @@ impl Embedder for Provider {
 
     async fn send(&self, body: Bytes) -> Result<Answer, Failure> {
         self.calls.lock().unwrap().push(String::from_utf8_lossy(&body).into_owned());
-        outage::latency(self.takes.load(Ordering::Relaxed), &body).await?;
+        outage::latency(self, &body).await?;
         Ok(Answer { status: 200, headers: Vec::new(), body })
     }
 
@@ -121,7 +123,12 @@ impl Line {
             budget: Arc::clone(&budget),
             leave: Box::new(|| ()),
         };
-        let provider = Arc::new(Provider { verdict, calls: Mutex::default(), takes: usize::MAX.into() });
+        let provider = Arc::new(Provider {
+            verdict,
+            calls: Mutex::default(),
+            takes: usize::MAX.into(),
+            free: Mutex::default(),
+        });
         let metrics = Arc::new(Metrics::new("group", "model"));
         let health = Arc::new(Health::new());
         let (told, shown) = (Arc::clone(&health), Arc::clone(&metrics));

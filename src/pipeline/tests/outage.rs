@@ -12,16 +12,27 @@ const LONG: Duration = Duration::from_secs(45);
 /// What a provider takes that refuses every connection.
 const REFUSES: usize = usize::MAX - 3;
 
-/// Waits as long as a provider that takes so much needs for its answer.
-pub(super) async fn latency(takes: usize, body: &[u8]) -> Result<(), Failure> {
+/// What a provider takes that answers one call after another, all but a harmless word [`LONG`] after the one before, and
+/// works on for callers that have gone away.
+const IN_TURN: usize = usize::MAX - 4;
+
+/// Waits as long as this provider needs for its answer.
+pub(super) async fn latency(provider: &Provider, body: &[u8]) -> Result<(), Failure> {
+    let takes = provider.takes.load(Ordering::Relaxed);
     if takes == REFUSES {
         return Err(crate::provider::triage::lost(crate::provider::triage::Lost::Connection));
     }
     if takes == HANGS {
         std::future::pending::<()>().await;
     }
-    let latency = if takes == SLOW && body != b"ping" { LONG } else { LATENCY };
-    tokio::time::sleep_until(tokio::time::Instant::now() + latency).await;
+    let latency = if matches!(takes, SLOW | IN_TURN) && body != b"ping" { LONG } else { LATENCY };
+    let mut done = tokio::time::Instant::now() + latency;
+    if takes == IN_TURN {
+        let mut free = provider.free.lock().unwrap();
+        done = free.map_or(done, |free| done.max(free + latency));
+        *free = Some(done);
+    }
+    tokio::time::sleep_until(done).await;
     Ok(())
 }
 
@@ -323,6 +334,22 @@ async fn a_provider_that_is_slow_from_the_beginning_is_paid_once() {
     line.receive(&(0..40).map(|offset| (1, offset, "text")).collect::<Vec<_>>());
     pass(LONG * 8).await;
     assert_eq!((line.reason(), line.sent(), line.calls_with("text")), (None, 40, 40));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_answers_one_by_one_is_asked_once_and_ready_from_its_first_answer_on() {
+    let line = Line::start(unclear(), 1);
+    line.assign(1);
+    line.provider.takes.store(IN_TURN, Ordering::Relaxed);
+    line.receive(&(0..16).map(|offset| (1, offset, "text")).collect::<Vec<_>>());
+    let (mut unready, mut seconds) = (0, 0);
+    while line.sent() < 16 && seconds < 3_600 {
+        pass(Duration::from_secs(1)).await;
+        seconds += 1;
+        unready += usize::from(line.reason().is_some());
+    }
+    assert_eq!((line.sent(), line.calls_with("text"), line.dead_letters()), (16, 16, 0), "after {seconds} s");
+    assert!(unready <= seconds / 2, "unready for {unready} of {seconds} s");
 }
 
 #[tokio::test(start_paused = true)]
