@@ -24,6 +24,10 @@ pub use self::margin::{Drift, Seen};
 use self::regression::Regression;
 pub use self::shape::Shape;
 
+/// A bill of more than so many times the first guess is no count of tokens. A vocabulary of single bytes has up to five times as many;
+/// a server that puts an instruction of its own before short texts has some twenty.
+const ABSURD: f64 = 32.0;
+
 /// A change of the estimates by less is not worth estimating again what waits.
 const NOTABLE: f64 = 0.01;
 
@@ -52,11 +56,13 @@ impl Estimates {
         (bytes as f64 * share.min(1.0)) as usize
     }
 
-    /// Learns from a batch: the sums of its texts' shapes by topic, and what was billed for it. A bill of 0 (a cached answer) says nothing.
+    /// Learns from a batch: the sums of its texts' shapes by topic, and what was billed for it. A bill of 0 (a cached answer) says nothing,
+    /// and an absurd one neither: it would make every text too long, and what is not sent is never billed right.
     /// `true`: the estimates have changed notably since this was last said.
     pub fn observe(&mut self, parts: &BTreeMap<Arc<str>, Shape>, billed: u64) -> bool {
         let expected = parts.iter().map(|(topic, shape)| self.expected(topic, shape)).sum::<f64>();
-        if billed == 0 || expected <= 0.0 {
+        let most = ABSURD * parts.values().map(regression::guess).sum::<f64>();
+        if billed == 0 || expected <= 0.0 || billed as f64 > most {
             return false;
         }
         let before = expected * self.margin.factor();

@@ -213,3 +213,24 @@ fn drift_is_said_once_after_20_calls() {
     assert!((0..40).all(|call| drift.observe(91 + call % 18, 100).is_none()));
     assert!((0..40).filter_map(|_| drift.observe(112, 100)).all(|seen| matches!(seen, Seen::More(_))));
 }
+
+#[test]
+fn a_bill_that_no_text_can_have_teaches_nothing() {
+    let shape = Shape::of("text number 5010 of many");
+    let parts = |texts: usize| {
+        let mut sum = Shape::default();
+        (0..texts).for_each(|_| sum.add(&shape));
+        BTreeMap::from([(Arc::from("topic"), sum)])
+    };
+    for absurd in [100_000, 1_000_000, 1_000_000_000_000, u64::MAX] {
+        for learned in [0, 50] {
+            let mut estimates = Estimates::default();
+            (0..learned).for_each(|_| {
+                estimates.observe(&parts(16), 160);
+            });
+            let before = estimates.tokens("topic", &shape);
+            assert!(!estimates.observe(&parts(16), absurd));
+            assert_eq!(estimates.tokens("topic", &shape), before, "{absurd} after {learned} good ones");
+        }
+    }
+}
