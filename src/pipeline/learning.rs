@@ -34,13 +34,16 @@ pub(super) struct Learning {
 pub(super) fn counts_characters(billed: u64, entries: &[Arc<Entry>], prefix: &str) -> bool {
     let count = |text: &str| text.chars().count() as u64;
     let tokens: u64 = entries.iter().map(|entry| u64::from(entry.text.tokens)).sum();
+    if billed == tokens {
+        return false;
+    }
     let whole: u64 = entries.iter().map(|entry| count(prefix) + count(&entry.text.text)).sum();
     let start = prefix.trim_start();
     let stripped = entries.iter().map(|entry| match start {
         "" => count(entry.text.text.trim()),
         _ => count(start) + count(entry.text.text.trim_end()),
     });
-    billed != tokens && (billed == whole || billed == stripped.sum::<u64>())
+    billed == whole || billed == stripped.sum::<u64>()
 }
 
 impl<E: Embedder, S: Sink> Pipeline<E, S> {
