@@ -64,7 +64,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         }
         match failure.verdict {
             Verdict::Retry { after, hold_off, attempts, then, meanwhile } => {
-                let doubtful = matches!(attempts, Attempts::Few(_));
+                let doubtful = hold_off || matches!(attempts, Attempts::Few(_));
                 let charge =
                     Charge { reason: then, otherwise: meanwhile, message: failure.message, doubtful };
                 self.again(work, failure.outcome, attempts, (after, hold_off), charge, now);
@@ -126,8 +126,9 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
                 self.waiting.push_back(work);
                 return;
             }
-            // A half that only seems bad costs its search a few calls. Retries would cost some at every turn.
-            _ if work.search.is_some() && !work.is_lone() => 1,
+            // A half that only seems bad costs its search a few calls. Retries would cost some at every turn. An overload makes all
+            // seem bad, one after the other down to single records.
+            _ if work.search.is_some() && !work.is_lone() && !hold_off => 1,
             Attempts::Configured => self.config.retry.attempts,
             Attempts::Few(retries) => retries.saturating_add(1),
         };

@@ -260,6 +260,10 @@ fn clear(reason: RejectReason) -> Verdict {
     Verdict::Bisect { reason, clear: true, otherwise: SuspendReason::BadRequest }
 }
 
+fn again(hold_off: bool, attempts: Attempts, meanwhile: SuspendReason) -> Verdict {
+    Verdict::Retry { after: None, hold_off, attempts, then: RejectReason::ProviderError, meanwhile }
+}
+
 fn once_more() -> Verdict {
     Verdict::Retry {
         after: None,

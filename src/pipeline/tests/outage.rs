@@ -246,14 +246,7 @@ async fn calls_that_hang_since_an_outage_are_sent_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_is_too_slow_gets_fewer_calls_at_a_time_and_more_again_later() {
-    let verdict = Verdict::Retry {
-        after: None,
-        hold_off: false,
-        attempts: Attempts::Configured,
-        then: RejectReason::ProviderError,
-        meanwhile: SuspendReason::Timeout,
-    };
-    let line = Line::start(verdict, 1);
+    let line = Line::start(again(false, Attempts::Configured, SuspendReason::Timeout), 1);
     let slots = || line.metrics.api_concurrency_limit.with_label_values(&["model"]).get();
     line.assign(1);
     line.receive(&[(1, 0, "fine")]);
@@ -273,13 +266,7 @@ async fn a_server_that_is_too_slow_gets_fewer_calls_at_a_time_and_more_again_lat
 
 #[tokio::test(start_paused = true)]
 async fn back_off_of_our_own_does_not_make_a_probe_late() {
-    let overloaded = Verdict::Retry {
-        after: None,
-        hold_off: true,
-        attempts: Attempts::Configured,
-        then: RejectReason::ProviderError,
-        meanwhile: SuspendReason::Unreachable,
-    };
+    let overloaded = again(true, Attempts::Configured, SuspendReason::Unreachable);
     // Each number of records makes other draws of the jitter.
     for records in 1..25 {
         let line = Line::start(overloaded.clone(), 1);

@@ -54,26 +54,28 @@ async fn calls_until_decided(verdict: Verdict, text: &str) -> (Line, usize) {
 
 #[tokio::test(start_paused = true)]
 async fn a_record_that_the_server_fails_on_costs_its_attempts_twice_and_a_search() {
-    let (line, calls) = calls_until_decided(failed(Attempts::Configured), "poison").await;
+    let (line, calls) =
+        calls_until_decided(again(false, Attempts::Configured, SuspendReason::Unreachable), "poison").await;
     assert_eq!(line.dead_letters(), 1);
     assert!(calls <= 8 + 7 + 8, "{calls} calls");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_record_that_a_search_found_is_no_dead_letter_for_what_may_happen_to_any() {
-    let (line, calls) = calls_until_decided(failed(Attempts::Few(3)), "unlucky").await;
+    let (line, calls) =
+        calls_until_decided(again(false, Attempts::Few(3), SuspendReason::Unreachable), "unlucky").await;
     assert_eq!((line.dead_letters(), calls), (0, UNLUCKY + 1));
-    let (line, calls) = calls_until_decided(failed(Attempts::Few(3)), "poison").await;
+    let (line, calls) =
+        calls_until_decided(again(false, Attempts::Few(3), SuspendReason::Unreachable), "poison").await;
     assert_eq!(line.dead_letters(), 1);
     assert!(calls <= 4 + 7 + 4 + 5, "{calls} calls");
 }
 
-fn failed(attempts: Attempts) -> Verdict {
-    Verdict::Retry {
-        after: None,
-        hold_off: false,
-        attempts,
-        then: RejectReason::ProviderError,
-        meanwhile: SuspendReason::Unreachable,
-    }
+#[tokio::test(start_paused = true)]
+async fn an_overload_takes_no_batch_apart_faster_than_its_attempts() {
+    let overloaded = again(true, Attempts::Configured, SuspendReason::Unreachable);
+    let (line, calls) = calls_until_decided(overloaded, "unlucky").await;
+    assert_eq!((line.dead_letters(), calls), (0, UNLUCKY + 1));
+    let lone = line.provider.calls.lock().unwrap().iter().filter(|call| *call == "unlucky").count();
+    assert_eq!(lone, 0, "its half of the batch was taken");
 }

@@ -152,7 +152,13 @@ static ROWS: [Row; 29] = [
     Row {
         what: "the server says that it will answer later",
         fits: |case| case.said.retryable == Some(true),
-        verdict: |case| if case.said.is(&["capacity_exhausted"]) { limited(case) } else { overloaded(case) },
+        verdict: |case| {
+            if case.said.is(&["capacity_exhausted"]) {
+                limited(case)
+            } else {
+                held(case, Attempts::Configured, SuspendReason::Unreachable)
+            }
+        },
     },
     Row {
         what: "the address answers with a redirect, which is not followed: set provider.url to where it leads",
@@ -321,7 +327,11 @@ static ROWS: [Row; 29] = [
                         "overloaded",
                     ]))
         },
-        verdict: overloaded,
+        // A refusal at the door, as a rate limit is: it says nothing about the records. 529 is also what a server says that failed.
+        verdict: |case| match case.status {
+            529 => held(case, Attempts::Configured, SuspendReason::Unreachable),
+            _ => held(case, Attempts::Unlimited, SuspendReason::Unreachable),
+        },
     },
     Row {
         what: "the server failed",
@@ -390,8 +400,4 @@ fn held(case: &Case<'_>, attempts: Attempts, meanwhile: SuspendReason) -> Verdic
 /// It says nothing about the batch, so it costs no attempt.
 fn limited(case: &Case<'_>) -> Verdict {
     held(case, Attempts::Unlimited, SuspendReason::Unreachable)
-}
-
-fn overloaded(case: &Case<'_>) -> Verdict {
-    held(case, Attempts::Configured, SuspendReason::Unreachable)
 }

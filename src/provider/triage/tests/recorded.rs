@@ -285,23 +285,23 @@ pub(super) fn recorded() -> Vec<(u16, &'static str, Verdict)> {
         (
             503,
             r#"{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}"#,
-            held(Attempts::Configured, Unreachable),
+            held(Attempts::Unlimited, Unreachable),
         ),
         (529, "", held(Attempts::Configured, Unreachable)),
         (
             500,
             r#"{"error":{"message":"x","code":"server_is_overloaded"}}"#,
-            held(Attempts::Configured, Unreachable),
+            held(Attempts::Unlimited, Unreachable),
         ),
         (500, "", retry(Unreachable)),
         (502, "<html><center>nginx</center>", retry(Unreachable)),
         (520, "", retry(Unreachable)),
         (522, "", retry(Unreachable)),
-        (503, "", held(Attempts::Configured, Unreachable)),
+        (503, "", held(Attempts::Unlimited, Unreachable)),
         (
             503,
             r#"{"error":{"message":"server busy, please try again.  maximum pending requests exceeded","type":"api_error","param":null,"code":null}}"#,
-            held(Attempts::Configured, Unreachable),
+            held(Attempts::Unlimited, Unreachable),
         ),
         (
             429,
