@@ -7,6 +7,7 @@
 
 mod aside;
 mod calls;
+mod charge;
 mod guilt;
 mod learning;
 mod publish;
@@ -41,7 +42,8 @@ use crate::provider::gate::{Gate, Ready};
 use crate::provider::{Embedder, SuspendReason};
 use aside::Aside;
 use calls::{Called, Running};
-use guilt::{Accused, Cut};
+use charge::Accused;
+use guilt::Cut;
 use learning::Learning;
 use publish::{Outcome, Publishing};
 use suspension::{Canary, Suspension};

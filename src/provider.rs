@@ -251,6 +251,14 @@ impl SuspendReason {
         Self::OutputRefused,
     ];
 
+    /// Whether an answer with this meaning may be about one record's words, not about every call.
+    pub fn may_be_a_records(self) -> bool {
+        matches!(
+            self,
+            Self::Forbidden | Self::NotFound | Self::Redirect | Self::MalformedResponse | Self::BadRequest
+        )
+    }
+
     /// The reason as a label.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
+use super::charge::{Accused, Charge, Doubt};
 use super::publish::Outcome;
 use super::work::{Entry, Work};
 use super::{Pipeline, Sink, now};
@@ -13,30 +14,6 @@ use crate::domain::bisect::{Search, Step};
 use crate::domain::caps::Kind;
 use crate::domain::record::RejectReason;
 use crate::provider::{Attempts, CallOutcome, Cap, Embedder, Failure, SuspendReason, Verdict};
-
-/// What a call's records are accused of.
-#[derive(Clone, Debug)]
-pub(super) struct Charge {
-    pub(super) reason: RejectReason,
-    /// What the worker says if the canary fails as well.
-    pub(super) otherwise: SuspendReason,
-    pub(super) message: String,
-    /// Whether a good record may get the same answer now and then.
-    pub(super) doubtful: bool,
-}
-
-/// Work that may be guilty. It waits for the success of a call that was sent after its error came: an older one may be from before an
-/// outage that refuses everything, in whatever words.
-pub(super) struct Accused {
-    pub(super) work: Work,
-    pub(super) charge: Charge,
-    /// The last call that was sent before.
-    pub(super) after: u64,
-}
-
-/// So often a record that was alone from the beginning is refused before it is found guilty. One that a search found was refused in
-/// the calls before, unless these were few and the answer is doubtful.
-const REFUSALS: u32 = 3;
 
 /// The longest pause between calls that fail one after the other.
 const REST: Duration = Duration::from_secs(1);
@@ -65,13 +42,14 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         match failure.verdict {
             Verdict::Retry { after, hold_off, attempts, then, meanwhile } => {
                 let doubtful = hold_off || matches!(attempts, Attempts::Few(_));
-                let charge =
-                    Charge { reason: then, otherwise: meanwhile, message: failure.message, doubtful };
+                let doubt = if doubtful { Doubt::Some } else { Doubt::Slight };
+                let charge = Charge { reason: then, otherwise: meanwhile, message: failure.message, doubt };
                 self.again(work, failure.outcome, attempts, (after, hold_off), charge, now);
             }
             Verdict::Shrink(cap) => self.shrink(work, cap, &failure.message, now),
             Verdict::Bisect { reason, clear, otherwise } => {
-                let charge = Charge { reason, otherwise, message: failure.message, doubtful: false };
+                let doubt = Doubt::Slight;
+                let charge = Charge { reason, otherwise, message: failure.message, doubt };
                 if clear || work.is_lone() || work.search.is_some() || self.successes > before {
                     self.convict(work, &charge, now);
                 } else {
@@ -79,12 +57,29 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
                     self.ask_canary(now);
                 }
             }
+            Verdict::Suspend { why, .. } if why.may_be_a_records() => {
+                self.suspect(work, why, failure.message, now);
+            }
             Verdict::Suspend { why, fatal_at_start } => {
                 work.due = now;
                 self.waiting.push_back(work);
                 self.suspend(why, &failure.message, fatal_at_start, now);
             }
         }
+    }
+
+    /// What speaks of the settings or of access may be about one record's words: a firewall's page, a text that is quoted back. The canary
+    /// tells.
+    fn suspect(&mut self, work: Work, why: SuspendReason, message: String, now: Instant) {
+        self.note_failure(why, &message);
+        self.rest(now);
+        let charge = Charge { reason: RejectReason::Rejected, otherwise: why, message, doubt: Doubt::Grave };
+        if work.is_lone() {
+            self.convict(work, &charge, now);
+        } else {
+            self.accuse(work, charge);
+        }
+        self.ask_canary(now);
     }
 
     /// Takes a call's records back from the wire, without those that left meanwhile. `false`: none is left.
@@ -139,9 +134,11 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             self.convict(work, &charge, now);
             return;
         }
-        if counted == before && work.failures > 1 && self.suspension.is_none() {
+        let told_nothing = work.failures > 1 && counted == before;
+        let is_alone = self.running.is_empty() && (work.failures > 1 || work.search.is_some());
+        if (told_nothing || is_alone) && self.suspension.is_none() {
             // Nothing else is tried that could tell an outage from a bad record.
-            self.ask_canary_sometimes(now);
+            self.ask_canary_sometimes(delay, now);
         }
         self.waiting.push_back(work);
     }
@@ -173,7 +170,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         if work.is_lone() || work.search.is_some() {
             let reason = RejectReason::TooLarge;
             let (otherwise, message) = (SuspendReason::BadRequest, message.to_owned());
-            let charge = Charge { reason, otherwise, message, doubtful: false };
+            let charge = Charge { reason, otherwise, message, doubt: Doubt::Slight };
             self.convict(work, &charge, now);
             return;
         }
@@ -272,9 +269,12 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             let Accused { mut work, charge, .. } = accused;
             if !work.is_lone() || work.sent > 1 {
                 self.convict(work, &charge, now);
-            } else if work.refusals < REFUSALS {
+            } else if work.refusals < charge.doubt.refusals() {
                 // Perhaps all were refused for a moment.
-                work.due = now;
+                work.due = match charge.doubt {
+                    Doubt::Grave => now + self.backoff.delay(work.refusals, None, self.jitter.f64()),
+                    Doubt::Slight | Doubt::Some => now,
+                };
                 self.waiting.push_back(work);
             } else if let Some(entry) = work.entries.pop() {
                 self.reject(entry, &charge, work.attempts, now);
@@ -325,7 +325,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
                     Some(charge) => {
                         let mut work =
                             Work::new(&*self.embedder, vec![entry], attempts, None, self.successes, now);
-                        work.refusals = if charge.doubtful { 1 } else { REFUSALS };
+                        work.refusals = charge.doubt.searched();
                         self.accuse(work, charge.clone());
                     }
                     // Only a failed call makes a lone record bad, and a failed call brings its charge.

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use tracing::{info, warn};
 
-use super::guilt::Accused;
+use super::charge::Accused;
 use super::suspension::Suspension;
 use super::work::{Entry, Work};
 use super::{Held, Pipeline, Sink, age_seconds, now};

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info};
 
-use super::guilt::Accused;
+use super::charge::Accused;
 use super::{Ended, Pipeline, Sink, now};
 use crate::admin::SuspendedBy;
 use crate::provider::{Attempts, CallOutcome, Embedder, Failure, SuspendReason, Verdict};
 
-/// The least time between a probe that failed late and the next.
+/// The least time between a probe that failed late and the next, and between canaries for work that fails alone.
 const LEAST_BETWEEN: Duration = Duration::from_secs(1);
 
 /// Nothing is sent until a probe succeeds.
@@ -122,9 +122,10 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         }
     }
 
-    /// Asks now and then, for work that fails while nothing else is tried.
-    pub(super) fn ask_canary_sometimes(&mut self, now: Instant) {
-        let lately = |at: Instant| now.saturating_duration_since(at) < self.config.provider.probe.cap;
+    /// Asks now and then, for work that fails while nothing else is tried: as rarely as that is tried itself.
+    pub(super) fn ask_canary_sometimes(&mut self, pause: Duration, now: Instant) {
+        let pause = pause.clamp(LEAST_BETWEEN, self.config.provider.probe.cap.max(LEAST_BETWEEN));
+        let lately = |at: Instant| now.saturating_duration_since(at) < pause;
         if !self.canary.asked.is_some_and(lately) {
             self.ask_canary(now);
         }

@@ -312,17 +312,17 @@ async fn a_held_partition_that_left_no_longer_makes_the_worker_unready() {
 
 #[tokio::test(start_paused = true)]
 async fn a_provider_and_a_topic_that_both_refuse_do_not_hide_one_another() {
-    let verdict = Verdict::Suspend { why: SuspendReason::Forbidden, fatal_at_start: false };
+    let verdict = Verdict::Suspend { why: SuspendReason::Unauthorized, fatal_at_start: false };
     let line = Line::start(verdict, 64);
     line.assign(1);
     line.receive(&[(1, 0, "one")]);
     pass(LATENCY * 2).await;
     line.receive(&[(1, 1, "poison")]);
     pass(LATENCY + Duration::from_millis(100)).await;
-    assert_eq!(line.reason(), Some("forbidden"));
+    assert_eq!(line.reason(), Some("unauthorized"));
     line.answer(0, Err(Refusal::Topic("not authorised".to_owned())));
     pass(Duration::from_millis(100)).await;
-    assert_eq!(line.reason(), Some("forbidden"), "the first reason");
+    assert_eq!(line.reason(), Some("unauthorized"), "the first reason");
     // The probe is answered after two seconds, and the poison is on its way again.
     pass(LATENCY * 2).await;
     assert_eq!(line.reason(), Some("output_refused"), "one is left");

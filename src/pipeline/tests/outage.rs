@@ -122,8 +122,9 @@ async fn no_words_of_an_outage_make_a_record_bad_however_clear() {
 
 #[tokio::test(start_paused = true)]
 async fn a_blip_that_ends_before_its_answer_comes_condemns_nobody() {
-    for size in [1, 4] {
-        let line = Line::start(clear(RejectReason::TooLarge), size);
+    let verdicts = [clear(RejectReason::TooLarge), search::forbidden()];
+    for (size, verdict) in verdicts.iter().flat_map(|verdict| [(1, verdict), (4, verdict)]) {
+        let line = Line::start(verdict.clone(), size);
         line.assign(1);
         for second in 0..200 {
             line.receive(&[(1, second * 2, "fine"), (1, second * 2 + 1, "fine")]);
@@ -134,7 +135,7 @@ async fn a_blip_that_ends_before_its_answer_comes_condemns_nobody() {
             pass(Duration::from_millis(920)).await;
         }
         pass(LATENCY * 20).await;
-        assert_eq!((line.sent(), line.dead_letters()), (400, 0), "batches of {size}");
+        assert_eq!((line.sent(), line.dead_letters()), (400, 0), "batches of {size}, {verdict:?}");
         assert!(line.provider.calls.lock().unwrap().len() > 200 * 2 / size, "some were refused");
     }
 }

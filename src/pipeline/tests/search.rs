@@ -79,3 +79,65 @@ async fn an_overload_takes_no_batch_apart_faster_than_its_attempts() {
     let lone = line.provider.calls.lock().unwrap().iter().filter(|call| *call == "unlucky").count();
     assert_eq!(lone, 0, "its half of the batch was taken");
 }
+
+/// What a firewall's page means, or a text that is quoted back in an error.
+pub(super) fn forbidden() -> Verdict {
+    Verdict::Suspend { why: SuspendReason::Forbidden, fatal_at_start: true }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_is_answered_like_a_wrong_setting_is_found_even_in_the_first_batch() {
+    for records in [1, 2, 64] {
+        let line = Line::start(forbidden(), 64);
+        line.assign(1);
+        let text = |offset| if offset == records / 2 { "poison" } else { "fine" };
+        line.receive(&(0..records).map(|offset| (1, offset, text(offset))).collect::<Vec<_>>());
+        pass(Duration::from_secs(180)).await;
+        let outcomes = (i64::try_from(line.sent()).unwrap(), line.dead_letters(), line.reason());
+        assert_eq!(outcomes, (records, 1, None), "a batch of {records}");
+        assert!(!line.running.is_finished());
+        assert!(line.calls_with("poison") >= 6, "it is no dead letter at once");
+        line.running.abort();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_to_everybody_suspends_and_at_the_start_stops() {
+    let line = Line::start(forbidden(), 4);
+    line.assign(1);
+    line.receive(&[(1, 0, "first")]);
+    pass(LATENCY * 2).await;
+    line.provider.takes.store(0, Ordering::Relaxed);
+    line.receive(&(1..40).map(|offset| (1, offset, "text")).collect::<Vec<_>>());
+    pass(LATENCY * 4).await;
+    assert_eq!(line.reason(), Some("forbidden"));
+    pass(Duration::from_secs(60)).await;
+    line.provider.takes.store(usize::MAX, Ordering::Relaxed);
+    pass(Duration::from_secs(15)).await;
+    assert_eq!((line.reason(), line.sent(), line.dead_letters()), (None, 40, 0));
+
+    let line = Line::start(forbidden(), 4);
+    line.assign(1);
+    line.provider.takes.store(0, Ordering::Relaxed);
+    line.receive(&[(1, 0, "text")]);
+    pass(LATENCY * 4).await;
+    line.events.send(Event::Closed { committed: true }).unwrap();
+    assert!(matches!(line.running.await.unwrap(), Ended::Misconfigured(SuspendReason::Forbidden, _)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_cannot_be_read_is_settled_soon_where_nothing_else_is_tried() {
+    let line = Line::start(again(false, Attempts::Few(3), SuspendReason::MalformedResponse), 64);
+    line.assign(1);
+    let text = |offset| if offset == 37 { "poison" } else { "fine" };
+    line.receive(&(0..64).map(|offset| (1, offset, text(offset))).collect::<Vec<_>>());
+    let mut seconds = 0;
+    while line.sent() < 64 && seconds < 600 {
+        pass(LATENCY).await;
+        seconds += 1;
+    }
+    assert_eq!((line.sent(), line.dead_letters(), line.reason()), (64, 1, None));
+    assert!(seconds <= 90, "{seconds} s, a call taking one");
+    let words = line.calls_with("ping");
+    assert!(words <= 30, "{words} canaries");
+}
