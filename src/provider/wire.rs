@@ -214,7 +214,7 @@ fn parse(body: &[u8], count: usize) -> Result<Envelope, Fault> {
         Some(b'[') => return Err(if holds_error(body) { Fault::Error } else { Fault::WrongEndpoint }),
         Some(_) => {}
     }
-    Envelope::parse(body, count).or_else(|cut| match without_nan(body) {
+    Envelope::parse(body, count).or_else(|cut| match only_numbers(body) {
         Some(body) => Envelope::parse(&body, count).map_err(|cut| Fault::NotJson { cut }),
         None => Err(Fault::NotJson { cut }),
     })
@@ -242,20 +242,24 @@ fn order(indexes: &[Index]) -> Result<Vec<usize>, Fault> {
     indexes.iter().map(place).collect()
 }
 
-/// The body with `NaN` and infinities (which some servers write, though JSON has none) as `null`; `None` if there are none.
-fn without_nan(body: &[u8]) -> Option<Vec<u8>> {
+/// The body with `NaN` and infinities (which some servers write, though JSON has none) as `null`, and numbers beyond those of a double as
+/// well; `None` if there are none.
+fn only_numbers(body: &[u8]) -> Option<Vec<u8>> {
     const LITERALS: [&[u8]; 3] = [b"NaN", b"-Infinity", b"Infinity"];
     let (mut out, mut rest, mut quoted, mut found) = (Vec::with_capacity(body.len()), body, false, false);
     while let Some((&byte, after)) = rest.split_first() {
-        let literal = LITERALS.into_iter().find(|literal| !quoted && rest.starts_with(literal));
-        if let Some(literal) = literal {
+        let literal = LITERALS.into_iter().find(|literal| rest.starts_with(literal)).map(<[u8]>::len);
+        let odd = if quoted { None } else { literal.or_else(|| endless(rest)) };
+        if let Some(length) = odd {
             found = true;
             out.extend_from_slice(b"null");
-            rest = &rest[literal.len()..];
+            rest = &rest[length..];
             continue;
         }
-        out.push(byte);
-        rest = after;
+        // A number is taken whole: its end is no number of its own.
+        let length = if quoted { 1 } else { number(rest).len().max(1) };
+        out.extend_from_slice(&rest[..length]);
+        rest = if length > 1 { &rest[length..] } else { after };
         match byte {
             b'"' => quoted = !quoted,
             b'\\' if quoted => {
@@ -268,4 +272,20 @@ fn without_nan(body: &[u8]) -> Option<Vec<u8>> {
         }
     }
     found.then_some(out)
+}
+
+/// The number that a text begins with, or nothing.
+fn number(text: &[u8]) -> &[u8] {
+    let is_part = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E');
+    if !text.first().is_some_and(|byte| byte.is_ascii_digit() || *byte == b'-') {
+        return &[];
+    }
+    &text[..text.iter().position(|byte| !is_part(byte)).unwrap_or(text.len())]
+}
+
+/// The length of the number that a text begins with, if no double is so large.
+fn endless(text: &[u8]) -> Option<usize> {
+    let number = number(text);
+    let value: f64 = std::str::from_utf8(number).ok()?.parse().ok()?;
+    value.is_infinite().then_some(number.len())
 }

@@ -190,7 +190,7 @@ impl<'de> Visitor<'de> for Text {
     }
 }
 
-/// Whether a value says anything: not `null`, `false` or an empty string.
+/// Whether a value says anything: not `null`, `false`, or an empty string, list or object.
 struct Present;
 reads!(Present => bool);
 
@@ -199,7 +199,23 @@ impl<'de> Visitor<'de> for Present {
 
     anything!();
     otherwise!(false; null);
-    otherwise!(true; numbers, seq, map);
+    otherwise!(true; numbers);
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<bool, A::Error> {
+        let mut any = false;
+        while seq.next_element::<IgnoredAny>()?.is_some() {
+            any = true;
+        }
+        Ok(any)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
+        let mut any = false;
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
+            any = true;
+        }
+        Ok(any)
+    }
 
     fn visit_bool<E: Error>(self, value: bool) -> Result<bool, E> {
         Ok(value)
@@ -281,8 +297,11 @@ impl<'de> Visitor<'de> for IndexOf {
         Ok(u64::try_from(at).map_or(Index::Other, Index::At))
     }
 
-    fn visit_f64<E: Error>(self, _: f64) -> Result<Index, E> {
-        Ok(Index::Other)
+    /// Some languages have no integers.
+    fn visit_f64<E: Error>(self, at: f64) -> Result<Index, E> {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole, and small")]
+        let whole = (at >= 0.0 && at.fract() == 0.0 && at < f64::from(u32::MAX)).then_some(at as u64);
+        Ok(whole.map_or(Index::Other, Index::At))
     }
 }
 

@@ -90,13 +90,16 @@ fn indexes_are_a_permutation_or_absent_and_never_guessed() {
     };
     assert_eq!(with([json!(1), json!(0)]), Ok(()));
     assert_eq!(with([json!(null), json!(null)]), Ok(()));
+    assert_eq!(with([json!(1.0), json!(0.0)]), Ok(()));
     for bad in [
         [json!(0), json!(0)],
         [json!(1), json!(2)],
         [json!("0"), json!("1")],
         [json!(0), json!(null)],
         [json!(-1), json!(0)],
-        [json!(0.0), json!(1.0)],
+        [json!(0.5), json!(1.0)],
+        [json!(-1.0), json!(0)],
+        [json!(1e300), json!(0)],
         [json!(0), json!(u64::MAX)],
     ] {
         assert_eq!(with(bad.clone()), Err(Fault::Index), "{bad:?}");
@@ -141,7 +144,8 @@ fn an_error_in_a_success_is_seen_in_every_shape() {
     for body in [
         r#"{"error":{"message":"No successful provider responses.","code":404}}"#,
         r#"{"error":"down"}"#,
-        r#"{"error":{},"data":[{"embedding":[1,0,0,0]}]}"#,
+        r#"{"error":{"code":500},"data":[{"embedding":[1,0,0,0]}]}"#,
+        r#"{"error":["down"],"data":[{"embedding":[1,0,0,0]}]}"#,
         r#"{"detail":[{"msg":"x"}]}"#,
         r#"{"code":20015,"message":"The parameter is invalid.","data":null}"#,
         r#"{"object":"error","message":"x"}"#,
@@ -151,6 +155,7 @@ fn an_error_in_a_success_is_seen_in_every_shape() {
     }
     for body in [
         r#"{"error":null,"detail":null,"data":[{"embedding":[1,0,0,0]}]}"#,
+        r#"{"error":{},"detail":[],"data":[{"embedding":[1,0,0,0]}]}"#,
         r#"{"code":0,"message":"success","data":[{"embedding":[1,0,0,0]}]}"#,
     ] {
         assert!(read(body.as_bytes(), 1, 4).is_ok(), "{body}");
@@ -229,7 +234,10 @@ fn vectors_are_finite_and_not_zero() {
     }
     let nan = STANDARD.encode(base64_of(&[f32::NAN, 0.0, 0.0, 1.0]));
     assert_eq!(fault(&of(&json!(nan)), 1), Fault::NonFinite { at: 0 });
-    assert_eq!(fault(b"{\"data\":[{\"embedding\":[1e400,0,0,0]}]}", 1), Fault::NotJson { cut: false });
+    for endless in ["1e400".to_owned(), "-1E+400".to_owned(), "9".repeat(400)] {
+        let body = format!(r#"{{"x":"1e400 \" 1e400","data":[{{"embedding":[0.5e-3,{endless},-1,0]}}]}}"#);
+        assert_eq!(fault(body.as_bytes(), 1), Fault::NonFinite { at: 0 }, "{endless}");
+    }
 }
 
 #[test]
@@ -256,6 +264,7 @@ fn usage_is_believed_only_where_it_says_something() {
         (r#"{"prompt_tokens":-3,"cost":null}"#, None, None),
         (r#"{"prompt_tokens":1e300,"cost":"1"}"#, None, None),
         (r#"{"prompt_tokens":"5","x":{"y":[1]}}"#, None, None),
+        (r#"{"prompt_tokens":5,"total_tokens":1e999,"cost":1e400}"#, Some(5), None),
         ("null", None, None),
         ("[1]", None, None),
     ] {
