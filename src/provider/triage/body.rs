@@ -8,7 +8,7 @@ use super::super::wire;
 const MOST_BYTES: usize = 256 * 1024;
 /// How much of a message the rows look at, in characters.
 const MOST_TEXT: usize = 2000;
-/// A longer quotation may be the user's text: the rows must not read it.
+/// A longer quotation, or one of several words, may be the user's text: the rows must not read it.
 const LONGEST_QUOTE: usize = 24;
 /// How many codes are kept.
 const MOST_CODES: usize = 8;
@@ -282,7 +282,10 @@ fn unquoted(message: &str) -> String {
         let close = if mark == '“' { '”' } else { mark };
         let length = if opens { chars[at + 1..].iter().position(|c| *c == close) } else { None };
         match length {
-            Some(length) if length > LONGEST_QUOTE => {
+            Some(length)
+                if length > LONGEST_QUOTE
+                    || chars[at + 1..=at + length].iter().any(|c| c.is_whitespace()) =>
+            {
                 kept.push('…');
                 at += length + 2;
             }

@@ -88,6 +88,16 @@ fn every_row_has_a_recorded_answer() {
 }
 
 #[test]
+fn a_short_text_that_is_quoted_back_says_nothing() {
+    for quoted in ["'my dimensions'", "\"no batch size\"", "`at most 1`", "'context length'"] {
+        let body = json!({"error": {"message": format!("invalid input: {quoted}")}}).to_string();
+        assert_eq!(judged(400, &body, 64).verdict, refused(), "{quoted}");
+    }
+    let named = json!({"error": {"message": "Unknown field: 'dimensions'"}}).to_string();
+    assert_eq!(judged(400, &named, 64).verdict, suspend(SuspendReason::BadRequest));
+}
+
+#[test]
 fn a_lone_text_is_not_halved() {
     let sum = r#"{"error":{"message":"x","code":"max_tokens_per_request"}}"#;
     assert_eq!(judged(400, sum, 1).verdict, guilty(RejectReason::TooLong));
