@@ -169,6 +169,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
 
     /// Sends the canary, past the gate: it is what opens it.
     pub(super) fn send_canary(&mut self, now: Instant) {
+        self.gate.passed(CANARY_TOKENS);
         let id = self.remember(None, CANARY_TOKENS, now);
         let (embedder, done) = (Arc::clone(&self.embedder), self.called.clone());
         let body = embedder.body(&[CANARY]);

@@ -21,6 +21,9 @@ use crate::domain::rate::HiddenRate;
 /// The most that can be owed, in bursts: a server that reports absurd usage slows the worker down, and does not stop it for a day.
 const MOST_OWED: i64 = 16;
 
+/// The most requests that can be owed.
+const MOST_REQUESTS_OWED: u32 = 16;
+
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// When a call may start.
@@ -80,6 +83,8 @@ pub struct Gate {
     share: f64,
     /// Tokens still to pay for calls that are over; negative: paid in advance.
     owed: i64,
+    /// Requests still to pay for calls that did not wait.
+    requests_owed: u32,
     slots: Slots,
     held_until: Option<Instant>,
     /// Of that, what the provider asked for.
@@ -99,6 +104,7 @@ impl Gate {
             batch_tokens,
             share,
             owed: 0,
+            requests_owed: 0,
             slots: Slots::new(limits.in_flight),
             held_until: None,
             asked_until: None,
@@ -111,7 +117,7 @@ impl Gate {
         if self.held(now).is_some() || !self.slots.free() || !self.hidden.is_ready(now) {
             return false;
         }
-        if !self.pay_excess(tokens, now) {
+        if !self.pay_excess(tokens, now) || !self.pay_requests(now) {
             return false;
         }
         if self.requests.as_ref().is_some_and(|(_, bucket)| bucket.ready_at(1, now).is_some()) {
@@ -164,6 +170,14 @@ impl Gate {
         let owed = self.owed.saturating_add(signed(usage)).saturating_sub(signed(estimate));
         // What was paid in advance for a large call is no credit: it stays.
         self.owed = owed.max(self.owed.min(-burst)).min(burst.saturating_mul(MOST_OWED));
+    }
+
+    /// Counts a call of `tokens` that did not wait to be admitted: those after it wait the longer.
+    pub fn passed(&mut self, tokens: u64) {
+        if self.requests.is_some() {
+            self.requests_owed = (self.requests_owed + 1).min(MOST_REQUESTS_OWED);
+        }
+        self.settle(0, Some(tokens));
     }
 
     /// Counts a call that was answered soon enough towards more slots.
@@ -304,6 +318,17 @@ impl Gate {
         while let Some((piece, bucket)) = self.excess(tokens) {
             let Some(paid) = bucket.take(piece, now) else { return false };
             self.owed = self.owed.saturating_sub(signed(paid));
+        }
+        true
+    }
+
+    fn pay_requests(&mut self, now: Instant) -> bool {
+        let Some((_, bucket)) = &self.requests else { return true };
+        while self.requests_owed > 0 {
+            if bucket.take(1, now).is_none() {
+                return false;
+            }
+            self.requests_owed -= 1;
         }
         true
     }

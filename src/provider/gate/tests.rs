@@ -359,3 +359,16 @@ proptest! {
         prop_assert!(sum as f64 >= 0.97 * could - slack, "{sum} of {could}");
     }
 }
+
+#[test]
+fn a_call_that_did_not_wait_is_paid_by_those_after_it() {
+    let origin = start();
+    let mut gate = Gate::new(&limits(rate(60, MINUTE), rate(60, MINUTE), 4), 1, origin);
+    gate.passed(2);
+    let first = (0..).map(|at| origin + ms(at * 100)).find(|now| gate.admit(1, *now)).unwrap();
+    assert!((ms(2_900)..=ms(3_100)).contains(&(first - origin)), "{:?}", first - origin);
+    let mut gate = Gate::new(&limits(rate(60, MINUTE), None, 4), 1, origin);
+    gate.passed(2);
+    let first = (0..).map(|at| origin + ms(at * 100)).find(|now| gate.admit(1, *now)).unwrap();
+    assert!((ms(1_900)..=ms(2_100)).contains(&(first - origin)), "{:?}", first - origin);
+}
