@@ -59,7 +59,8 @@ pub(super) struct Simulate {
     /// The only key that is accepted; without it every key is, and none. Limits are each key's own
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
-    /// What kind of server it is: openrouter, openai, azure, tei, vllm, ollama, llamacpp, siliconflow, mistral or infinity
+    /// What kind of server it is: openrouter, openai, azure, tei, vllm, ollama, llamacpp, siliconflow, mistral or infinity. What else the worker has
+    /// profiles for answers much as OpenAI does: take openai
     #[arg(long, value_name = "NAME", default_value = "openrouter")]
     profile: Profile,
     /// What a 429 of the limits tells: all, none (the limits are hidden), retry_after, openrouter or openai; without it what the

@@ -96,6 +96,7 @@ fn rules_that_contradict_themselves_are_errors() {
         ("{then: {reset: true, cut_body_at: 3}}", "no body"),
         ("{then: {cut_body_at: 3, trickle: {bytes: 1, every: 1s}}}", "one only"),
         ("{then: {trickle: {bytes: 0, every: 1s}}}", "at least one byte"),
+        ("{then: {index: strings, no_index: true}}", "one only"),
         ("{then: {dimensions: 0}}", "`dimensions`"),
         ("{then: {dimensions: 16385}}", "`dimensions`"),
         ("{then: {headers: {\"not a name\": 1}}}", "header"),

@@ -226,6 +226,9 @@ impl Then {
         if self.usage.is_some() && self.no_usage {
             return Err("of `usage` and `no_usage` one only");
         }
+        if self.index.is_some() && self.no_index {
+            return Err("of `index` and `no_index` one only");
+        }
         Ok(())
     }
 
