@@ -37,7 +37,7 @@ pub use error::ConfigError;
 pub use kafka::Kafka;
 pub use key::KeyError;
 pub use problem::Problem;
-pub use provider::{Probe, Provider, Tokens};
+pub use provider::{Probe, Provider, RESERVED_HEADERS, Tokens};
 pub use secret::Secret;
 pub use sections::{Admin, Batch, Input, Limits, Log, Output, Retry};
 pub use units::{DeadLetterCap, Rate, Size};

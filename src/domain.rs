@@ -7,6 +7,7 @@ pub mod bisect;
 pub mod caps;
 pub mod estimate;
 pub mod ledger;
+pub mod length;
 pub mod rate;
 pub mod record;
 pub mod retry;

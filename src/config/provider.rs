@@ -15,6 +15,19 @@ use super::secret::Secret;
 use super::units::duration;
 use super::{scalar, secret};
 
+/// Headers that belong to the connection or to the body: the worker writes them itself.
+pub const RESERVED_HEADERS: [&str; 9] = [
+    "accept-encoding",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "host",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+];
+
 /// Who embeds, with which model, and how long it may take.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -3,7 +3,7 @@
 //! It follows no redirect and uses no proxy of the environment, so the key meets no host but the configured one. It retries nothing: that is for
 //! who knows the batch. Dropping a call's future cancels the request. Response headers are bounded by hyper: 100 of them in a
 //! buffer of some 400 KiB with HTTP/1, 16 KiB with HTTP/2; the body by `body_cap`, while it is read, after decompression. The total timeout
-//! covers everything from the connection to the last byte: a trickle does not outlive it.
+//! covers everything from the connection to the last byte: a trickle does not outlive it. A body that pauses for half a minute is given up before.
 
 mod about;
 mod key;
@@ -13,11 +13,13 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use serde_json::{Map, Value};
 use tracing::{info, warn};
 use url::Url;
 
@@ -28,6 +30,7 @@ use super::triage::{self, Lost};
 use super::wire::{self, Asks, Fault};
 use super::{Answer, Embedder, Embeddings, Failure};
 use crate::config;
+use crate::domain::length::{Heard, Lengths};
 
 /// Bytes a value can take in JSON: 24 digits and a comma.
 const BYTES_PER_VALUE: usize = 25;
@@ -38,6 +41,8 @@ const ENVELOPE_BYTES: usize = 1 << 20;
 /// An idle connection is closed before the usual server or balancer does it just as we use it; and before an outage is told: a network that
 /// was cut may have forgotten it, and a probe over it would hang.
 const IDLE: Duration = Duration::from_secs(50);
+/// No server was seen to pause so long within an answer, only before it.
+const STALLED: Duration = Duration::from_secs(30);
 /// HTTP/2 pings while calls are in flight, so that a dead network is found out before the total timeout.
 const PING: Duration = Duration::from_secs(20);
 
@@ -51,10 +56,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// OpenRouter answers a repetition of the same bytes from its cache, for nothing, if both calls ask for it. So every call does: the first one
 /// may be the one whose answer is lost.
 const CACHE: &str = "x-openrouter-cache";
-
-/// What the transport decides itself.
-const OURS: [&str; 7] =
-    ["host", "content-length", "content-type", "transfer-encoding", "connection", "upgrade", "te"];
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
@@ -98,9 +99,10 @@ pub struct Client {
     dimensions: usize,
     /// Whether the provider is asked for that length.
     asks_length: bool,
-    /// How long the server's own vectors are; 0 until the first answer.
-    native: AtomicUsize,
+    /// How long the server's own vectors are.
+    native: Mutex<Lengths>,
     timeout: Duration,
+    stalled: Duration,
     body_cap: usize,
     hint_cap: Duration,
 }
@@ -148,7 +150,7 @@ impl Client {
             request: wire::Request::new(
                 &provider.model,
                 asks_length.then_some(provider.dimensions),
-                &provider.body,
+                &body_fields(provider),
             )
             .with_prefix(&provider.prefix),
             asks: match provider.encoding {
@@ -160,8 +162,9 @@ impl Client {
             refused_encoding: AtomicBool::new(false),
             dimensions: provider.dimensions,
             asks_length,
-            native: AtomicUsize::new(0),
+            native: Mutex::default(),
             timeout: provider.timeout,
+            stalled: STALLED,
             body_cap: values.saturating_mul(BYTES_PER_VALUE).saturating_add(ENVELOPE_BYTES),
             hint_cap,
         })
@@ -216,7 +219,10 @@ impl Client {
         let headers = headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
         let expected = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
         let mut body = BytesMut::with_capacity(expected);
-        while let Some(chunk) = response.chunk().await.map_err(|error| lost::why(&error))? {
+        loop {
+            let chunk = tokio::time::timeout(self.stalled, response.chunk()).await;
+            let chunk = chunk.map_err(|_| Lost::Stalled(self.stalled))?.map_err(|error| lost::why(&error))?;
+            let Some(chunk) = chunk else { break };
             if body.len() + chunk.len() > body_cap {
                 return Err(too_large);
             }
@@ -230,9 +236,17 @@ impl Client {
         if self.asks_length && length > self.dimensions {
             return Err(Fault::Unshortened { got: length, asked: self.dimensions });
         }
-        match self.native.compare_exchange(0, length, Relaxed, Relaxed) {
-            Err(before) if before != length => Err(Fault::Changed { got: length, before }),
-            _ => Ok(embeddings),
+        match self.native.lock().unwrap_or_else(PoisonError::into_inner).heard(length) {
+            Heard::Same => Ok(embeddings),
+            Heard::Overruled(before) => {
+                warn!(
+                    before,
+                    length,
+                    "the first answer's vectors had another length than those after it: they may be of another model"
+                );
+                Ok(embeddings)
+            }
+            Heard::Changed(before) => Err(Fault::Changed { got: length, before }),
         }
     }
 
@@ -320,11 +334,23 @@ fn address(url: &str) -> Result<Url, ClientError> {
     Ok(url)
 }
 
+/// The settings' extra fields. OpenRouter's API takes prices as strings; the settings as numbers too.
+fn body_fields(provider: &config::Provider) -> Map<String, Value> {
+    let mut fields = provider.body.clone();
+    let prices = fields.get_mut("provider").and_then(|routing| routing.get_mut("max_price"));
+    for price in prices.and_then(Value::as_object_mut).into_iter().flat_map(|prices| prices.values_mut()) {
+        if let Value::Number(number) = price {
+            *price = Value::String(number.to_string());
+        }
+    }
+    fields
+}
+
 fn headers(settings: &BTreeMap<String, String>) -> Result<HeaderMap, ClientError> {
     let mut headers = HeaderMap::new();
     for (name, value) in settings {
         let header = HeaderName::from_bytes(name.as_bytes());
-        let header = header.ok().filter(|header| !OURS.contains(&header.as_str()));
+        let header = header.ok().filter(|header| !config::RESERVED_HEADERS.contains(&header.as_str()));
         let header = header.ok_or_else(|| ClientError::HeaderName(name.clone()))?;
         let value = HeaderValue::from_str(value.trim());
         let mut value = value.map_err(|_| ClientError::HeaderValue(name.clone()))?;

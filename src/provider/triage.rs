@@ -50,8 +50,12 @@ pub enum Lost {
     Cut,
     /// The answer's compression is broken.
     Encoding,
+    /// The answer's headers are more, or larger, than any server's.
+    Headers,
     /// The answer is longer than any right one could be; in bytes, what is allowed.
     TooLarge(usize),
+    /// Within an answer nothing came for so long.
+    Stalled(Duration),
     /// The whole call's deadline passed.
     Deadline(Duration),
 }
@@ -123,9 +127,17 @@ pub fn lost(lost: Lost) -> Failure {
             CallOutcome::InvalidResponse,
             again(SuspendReason::MalformedResponse),
         ),
+        Lost::Headers => {
+            ("an answer with too many headers".to_owned(), CallOutcome::InvalidResponse, malformed())
+        }
         Lost::TooLarge(cap) => {
             (format!("an answer of more than {cap} bytes"), CallOutcome::InvalidResponse, malformed())
         }
+        Lost::Stalled(pause) => (
+            format!("the answer stopped for {}", humantime::format_duration(pause)),
+            CallOutcome::Timeout,
+            again(SuspendReason::Timeout),
+        ),
         Lost::Deadline(timeout) => (
             format!("no answer within {}", humantime::format_duration(timeout)),
             CallOutcome::Timeout,

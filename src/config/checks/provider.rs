@@ -5,22 +5,11 @@ use std::collections::BTreeMap;
 use super::{Checks, DAY, HOUR, MILLISECOND, routing, text};
 use crate::config::names::nearest;
 use crate::config::profile::{self, PROFILES};
-use crate::config::provider::TOKENIZERS;
+use crate::config::provider::{RESERVED_HEADERS, TOKENIZERS};
 use crate::config::{Provider, scalar};
 
 /// It is sent with every text. Whether it leaves room in tokens is seen at the start, by the tokenizer.
 const MOST_PREFIX_BYTES: usize = 16 * 1024;
-
-/// Headers that belong to the connection or to the body.
-const RESERVED: [&str; 7] = [
-    "accept-encoding",
-    "connection",
-    "content-encoding",
-    "content-length",
-    "content-type",
-    "host",
-    "transfer-encoding",
-];
 
 pub(super) fn check(checks: &mut Checks, provider: &Provider) {
     profile(checks, &provider.profile);
@@ -29,6 +18,14 @@ pub(super) fn check(checks: &mut Checks, provider: &Provider) {
     api_version(checks, provider);
     if let Some(written) = provider.body.get("provider").filter(|_| provider.profile == profile::DEFAULT) {
         routing::check(checks, written);
+    }
+    if provider.profile == profile::DEFAULT {
+        for name in provider.body.keys().filter(|name| *name != "provider") {
+            if nearest(name, ["provider"].into_iter()).is_some() {
+                let message = "is no field of OpenRouter's; did you mean provider.body.provider?";
+                checks.problem(&format!("provider.body.{name}"), message);
+            }
+        }
     }
     checks.visible("provider.model", &provider.model);
     checks.range("provider.dimensions", provider.dimensions, 1..=65_536);
@@ -66,7 +63,7 @@ fn key_header(checks: &mut Checks, name: &str) {
     if name.is_empty() || !name.chars().all(is_token) {
         checks
             .problem("provider.key_header", format_args!("{} is not a header's name", scalar::quoted(name)));
-    } else if RESERVED.contains(&name.to_ascii_lowercase().as_str()) {
+    } else if RESERVED_HEADERS.contains(&name.to_ascii_lowercase().as_str()) {
         checks.problem("provider.key_header", "is a header that the worker writes itself");
     }
 }
@@ -127,7 +124,7 @@ fn headers(checks: &mut Checks, headers: &BTreeMap<String, String>) {
         if name.is_empty() || !name.chars().all(is_token) {
             checks
                 .problem("provider.headers", format_args!("{} is not a header's name", scalar::quoted(name)));
-        } else if RESERVED.contains(&lower.as_str()) {
+        } else if RESERVED_HEADERS.contains(&lower.as_str()) {
             checks.problem(&key, "is a header that the worker writes itself");
         } else if !value.chars().all(|c| c == '\t' || c == ' ' || c.is_ascii_graphic()) {
             checks.problem(&key, "holds a control character or one that is not ASCII");

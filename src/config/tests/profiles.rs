@@ -151,6 +151,9 @@ fn openrouters_routing_is_checked() {
         let message = routed(routing).unwrap_err().to_string();
         assert!(message.contains(expected), "{routing}: {message}");
     }
+    let beside = load("provider: {body: {provder: {only: [a]}}}", &[]).unwrap_err().to_string();
+    assert!(beside.contains("provider.body.provder: is no field of OpenRouter's"), "{beside}");
+    assert!(load("provider: {body: {user: me, input_type: query}}", &[]).is_ok());
     // Another server's field of the same name is its own business.
     assert!(load("provider: {profile: custom, url: 'http://x', body: {provider: {a: 1}}}", &[]).is_ok());
 }

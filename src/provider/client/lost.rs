@@ -15,6 +15,9 @@ pub(super) fn why(error: &reqwest::Error) -> Lost {
     if causes(error).any(certificate) {
         return Lost::Certificate;
     }
+    if causes(error).any(too_many_headers) {
+        return Lost::Headers;
+    }
     if error.is_connect() || causes(error).any(refused) {
         return Lost::Connection;
     }
@@ -33,6 +36,11 @@ fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)
 fn certificate(cause: &(dyn Error + 'static)) -> bool {
     let text = cause.to_string();
     text.contains("certificate verify failed") || text.contains("self-signed certificate")
+}
+
+/// hyper's own type is not reached through reqwest.
+fn too_many_headers(cause: &(dyn Error + 'static)) -> bool {
+    cause.to_string().contains("message head is too large")
 }
 
 fn refused(cause: &(dyn Error + 'static)) -> bool {

@@ -1,4 +1,5 @@
 mod dialect;
+mod lengths;
 mod server;
 
 use std::sync::{Arc, Mutex};
@@ -192,6 +193,17 @@ async fn the_total_timeout_covers_silence_and_trickle() {
 }
 
 #[tokio::test]
+async fn an_answer_that_stops_is_given_up_before_its_deadline() {
+    let server = Server::with([Reply::Stall]).await;
+    let mut client = client(&provider(&server.url()));
+    assert!(client.stalled < Provider::default().timeout);
+    client.stalled = Duration::from_millis(100);
+    let failure = client.send(client.body(&["t"])).await.unwrap_err();
+    assert_eq!((failure.outcome, meanwhile(&failure)), (CallOutcome::Timeout, SuspendReason::Timeout));
+    assert_eq!(failure.message, "the answer stopped for 100ms");
+}
+
+#[tokio::test]
 async fn dropping_a_call_cancels_its_request() {
     let gone = Arc::new(Notify::new());
     let server = Server::with([Reply::Silence(Arc::clone(&gone))]).await;
@@ -225,10 +237,11 @@ async fn a_head_beyond_reason_is_refused() {
     assert!(client.send(client.body(&["t"])).await.is_ok());
     let many = "x: y\r\n".repeat(100);
     let failure = fails(Reply::Last(http(200, &many, GOOD.as_bytes()))).await;
-    assert_eq!(failure.outcome, CallOutcome::Connect);
+    assert_eq!(failure.outcome, CallOutcome::InvalidResponse);
+    assert_eq!(failure.message, "an answer with too many headers");
     let endless = format!("x: {}\r\n", "y".repeat(2 << 20));
     let failure = fails(Reply::Bytes(http(200, &endless, GOOD.as_bytes()))).await;
-    assert_eq!(failure.outcome, CallOutcome::Connect);
+    assert_eq!(failure.outcome, CallOutcome::InvalidResponse);
 }
 
 #[tokio::test]
@@ -385,22 +398,6 @@ fn addresses_get_the_path_and_keep_the_query() {
     for url in ["ftp://host/v1", "host/v1", "", "http://", "mailto:x@y", "unix:/tmp/x"] {
         assert!(matches!(address(url), Err(ClientError::Url)), "{url}");
     }
-}
-
-#[test]
-fn another_length_than_before_is_another_model() {
-    let client = client(&provider("http://host/v1"));
-    let answer = |length: usize| {
-        let vector: Vec<f32> = (0..length).map(|i| if i == 0 { 1.0 } else { 0.0 }).collect();
-        let body = serde_json::json!({"data": [{"embedding": vector}]}).to_string();
-        Answer { status: 200, headers: Vec::new(), body: body.into() }
-    };
-    assert!(client.read(&answer(3), 1).is_err(), "too short teaches nothing");
-    assert!(client.read(&answer(8), 1).is_ok());
-    assert!(client.read(&answer(8), 1).is_ok());
-    let failure = client.read(&answer(16), 1).unwrap_err();
-    assert_eq!(meanwhile(&failure), SuspendReason::WrongDimensions);
-    assert!(client.read(&answer(8), 1).is_ok());
 }
 
 #[tokio::test]

@@ -106,3 +106,14 @@ fn an_answer_from_the_cache_is_billed_nothing() {
     assert_eq!((read("HIT").tokens, read("HIT").cost_usd), (Some(0), Some(0.0)));
     assert_eq!((read("MISS").tokens, read("MISS").cost_usd), (Some(7), Some(0.5)));
 }
+
+#[test]
+fn openrouter_gets_prices_as_strings() {
+    let mut settings = provider("http://host/v1");
+    let body =
+        serde_json::json!({"provider": {"max_price": {"prompt": 0.02, "request": "0"}, "zdr": true}, "n": 1});
+    settings.body = body.as_object().unwrap().clone();
+    let sent: Value = serde_json::from_slice(&client(&settings).body(&["t"])).unwrap();
+    let prices = serde_json::json!({"prompt": "0.02", "request": "0"});
+    assert_eq!((&sent["provider"]["max_price"], &sent["n"]), (&prices, &Value::from(1)));
+}

@@ -14,12 +14,16 @@ use tokio::sync::Notify;
 pub(super) const GOOD: &str =
     r#"{"data":[{"index":0,"embedding":[1,0,0,0]}],"model":"m","usage":{"prompt_tokens":3}}"#;
 
+const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n";
+
 /// What a server does with one request.
 pub(super) enum Reply {
     /// These bytes; the connection stays.
     Bytes(Vec<u8>),
     /// These bytes, and the connection ends.
     Last(Vec<u8>),
+    /// A good head, and then nothing.
+    Stall,
     /// A good head, and then a byte now and then, for ever.
     Trickle,
     /// Nothing. Tells when the client has gone.
@@ -71,8 +75,9 @@ async fn serve(mut stream: TcpStream, replies: Arc<Mutex<Vec<Reply>>>, seen: Arc
                 stream.write_all(&bytes).await.unwrap();
                 return;
             }
+            Reply::Stall => stream.write_all(HEAD).await.unwrap(),
             Reply::Trickle => {
-                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n").await.unwrap();
+                stream.write_all(HEAD).await.unwrap();
                 let mut pause = tokio::time::interval(Duration::from_millis(5));
                 while stream.write_all(b" ").await.is_ok() {
                     pause.tick().await;
