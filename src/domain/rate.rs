@@ -8,7 +8,8 @@
 //!
 //! Until the first refusal there is no pace. Then the line is measured for some seconds while calls go on as hold-offs and slots allow. From
 //! then on calls are paced, so that refusals end, at a little less than what was found. Once that has been quiet for long, the pace grows
-//! until the next refusal. A limit that has fallen is likely to come back: then the pace is tried upwards soon, and ever more rarely.
+//! until the next refusal. Refusals that come now and then however slow the calls are, with others taken between them, are no rate's: then
+//! there is no pace for a while. A limit that has fallen is likely to come back: then the pace is tried upwards soon, and ever more rarely.
 
 mod pace;
 #[cfg(test)]
@@ -21,19 +22,28 @@ use self::pace::{ANOTHER, Judged, MARGIN, Pace, QUIET, QUIET_FALLEN, SETTLING};
 
 /// How many calls are looked at.
 const MOST_CALLS: usize = 128;
-/// How long the line is measured at most.
-const LEARNING: Duration = Duration::from_secs(10);
+/// How long the line is measured at most. Each call is much of what flows meanwhile, so the bounds close slowly, and every refusal later is
+/// many of the calls.
+const LEARNING: Duration = Duration::from_secs(15);
+/// The same after a limit has fallen: the former one bounds it as well.
+const LEARNING_FALLEN: Duration = Duration::from_secs(10);
 /// The same where calls follow each other closely: what is found is then tried upwards soon, since a bucket that overflows while calls are
 /// held off makes the line look flatter than it is.
 const LEARNING_CLOSE: Duration = Duration::from_secs(6);
 /// Calls that are at most this long apart, in seconds, are close: one refusal more is little.
-const CLOSELY: f64 = 1.8;
+const CLOSELY: f64 = 0.9;
 /// It is known well enough when its bounds are this close.
 const CLOSE: f64 = 0.05;
 /// Points nearer in time than this say little: the network's delays are as long.
 const APART: f64 = 0.5;
 /// Where between its bounds the rate is taken to be.
 const CAREFUL: f64 = 0.5;
+/// The same where calls are not close: bounds that are far from each other were seen to lie higher around the rate, and a refusal costs more
+/// than a few percent.
+const CAREFUL_COARSE: f64 = 0.45;
+/// After refusals that no rate explains they are taken for chance for this long, at first and at most.
+const CHANCE: Duration = Duration::from_secs(120);
+const CHANCE_MOST: Duration = Duration::from_secs(3_600);
 /// A limit that is less than this part of the one before has fallen.
 const FALLEN: f64 = 0.75;
 
@@ -70,11 +80,19 @@ pub struct HiddenRate {
     refused_at: Option<Instant>,
     /// How many calls may be open while learning: one after a refusal, twice as many after each that was taken.
     most_open: usize,
+    /// Until when refusals are taken for chance, and how long that is the next time.
+    chance: (Option<Instant>, Duration),
 }
 
 impl Default for HiddenRate {
     fn default() -> Self {
-        Self { calls: VecDeque::new(), state: State::Free, refused_at: None, most_open: 1 }
+        Self {
+            calls: VecDeque::new(),
+            state: State::Free,
+            refused_at: None,
+            most_open: 1,
+            chance: (None, CHANCE),
+        }
     }
 }
 
@@ -163,7 +181,8 @@ impl HiddenRate {
     pub fn refused(&mut self, id: u64, tokens: u64, sent: Instant, now: Instant) {
         self.end(id, Fate::Refused);
         let same = self.refused_at.is_some_and(|at| sent <= at);
-        if same {
+        let by_chance = matches!(self.state, State::Free) && self.chance.0.is_some_and(|until| now < until);
+        if same || by_chance {
             return;
         }
         (self.refused_at, self.most_open) = (Some(now), 1);
@@ -178,6 +197,11 @@ impl HiddenRate {
                     Judged::Same => {}
                     Judged::Measured => self.measured(call, now),
                     Judged::Another => self.begin(call, Some(former), now),
+                    Judged::Chance => {
+                        self.state = State::Free;
+                        self.calls.clear();
+                        self.chance = (Some(now + self.chance.1), (self.chance.1 * 2).min(CHANCE_MOST));
+                    }
                 }
             }
         }
@@ -221,11 +245,23 @@ impl HiddenRate {
         let each =
             self.calls.iter().map(|call| call.tokens as f64).sum::<f64>() / self.calls.len().max(1) as f64;
         let close = low.or(high).is_some_and(|rate| each < rate * CLOSELY);
-        let late = now.saturating_duration_since(since) >= if close { LEARNING_CLOSE } else { LEARNING };
+        // It has fallen, or we would not be here.
+        let high = match (high, former) {
+            (Some(high), Some(former)) => Some(high.min(former).max(low.unwrap_or(0.0))),
+            _ => high,
+        };
+        let careful = if close { CAREFUL } else { CAREFUL_COARSE };
+        let most = match (close, former) {
+            (true, _) => LEARNING_CLOSE,
+            (false, Some(_)) => LEARNING_FALLEN,
+            (false, None) => LEARNING,
+        };
+        let late = now.saturating_duration_since(since) >= most;
+        let lately = self.refused_at.is_some_and(|at| now.saturating_duration_since(at) < most);
         let rate = match (low, high) {
-            (Some(low), Some(high)) if late || (high - low) <= CLOSE * high => f64::midpoint(low, high),
-            // Taken ever since the first refusal: no limit that we could meet.
-            (Some(_), None) if late => {
+            (Some(low), Some(high)) if late || (high - low) <= CLOSE * high => low + (high - low) * careful,
+            // Taken for as long since the last refusal: no limit that we could meet.
+            (Some(_), None) if late && !lately => {
                 self.state = State::Free;
                 self.calls.clear();
                 return;
@@ -257,6 +293,8 @@ impl HiddenRate {
             settling: false,
             taken: 0,
             strikes: (0, 0),
+            odd: 0,
+            coarse: each >= former.unwrap_or(rate).max(rate) * CLOSELY,
         };
         pace.found(base, quiet, now);
         pace.settling = settling;

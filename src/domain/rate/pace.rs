@@ -24,6 +24,8 @@ const GROWTH_DOUBLES: f64 = 6.0;
 pub(super) const ANOTHER: f64 = 1.6;
 /// Refusals with this many calls taken between them are not of one cause.
 const FEW: u32 = 4;
+/// So many refusals at what was found with calls taken between them are more than a rate found a little too high explains: each lowers it.
+const ODD: u32 = 2;
 /// How long a former rate must be taken before it is believed again.
 const BELIEVED: Duration = Duration::from_secs(8);
 /// A pace that held nobody back for this long is not what limits.
@@ -57,6 +59,10 @@ pub(super) struct Pace {
     pub(super) taken: u32,
     /// Refusals one after the other at what was found, and the calls taken since the last.
     pub(super) strikes: (u32, u32),
+    /// Refusals at what was found with calls taken between them.
+    pub(super) odd: u32,
+    /// Whether calls are so large that one refusal is much: then what was found does not grow by itself.
+    pub(super) coarse: bool,
 }
 
 /// What a refusal says.
@@ -67,6 +73,8 @@ pub(super) enum Judged {
     Measured,
     /// It is another limit: it has to be found again.
     Another,
+    /// Nothing: calls are refused now and then, however slow they come.
+    Chance,
 }
 
 impl Pace {
@@ -99,6 +107,10 @@ impl Pace {
         if trying {
             return Judged::Measured;
         }
+        self.odd += u32::from(!again);
+        if self.odd > ODD {
+            return Judged::Chance;
+        }
         self.strikes = (if again { self.strikes.0 + 1 } else { 1 }, 0);
         let lower = match self.strikes.0 {
             1 => 0.97,
@@ -120,7 +132,7 @@ impl Pace {
             return;
         }
         if now < self.quiet_until {
-            if self.fallen.is_none() {
+            if self.fallen.is_none() && !self.coarse {
                 self.base *= 1.0 + DRIFT * seconds.min(1.0);
                 self.rate = self.base;
             }
@@ -133,7 +145,9 @@ impl Pace {
                     let since = *self.former_since.get_or_insert(now);
                     if now.saturating_duration_since(since) >= BELIEVED {
                         self.fallen = None;
-                        self.found(former, QUIET, now);
+                        // It was found coarsely, and a fall lasts longer than one refusal more.
+                        self.found(former, if self.coarse { Duration::ZERO } else { QUIET }, now);
+                        self.settling = self.coarse;
                     }
                 }
             }
