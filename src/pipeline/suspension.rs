@@ -124,7 +124,8 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
 
     /// Asks now and then, for work that fails while nothing else is tried: as rarely as that is tried itself.
     pub(super) fn ask_canary_sometimes(&mut self, pause: Duration, now: Instant) {
-        let pause = pause.clamp(LEAST_BETWEEN, self.config.provider.probe.cap.max(LEAST_BETWEEN));
+        let cap = self.config.provider.probe.cap;
+        let pause = pause.clamp(LEAST_BETWEEN.min(cap), cap);
         let lately = |at: Instant| now.saturating_duration_since(at) < pause;
         if !self.canary.asked.is_some_and(lately) {
             self.ask_canary(now);
