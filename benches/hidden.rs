@@ -26,11 +26,14 @@ struct Stream {
     records: usize,
 }
 
-const STREAMS: [Stream; 4] = [
+const STREAMS: [Stream; 6] = [
     Stream { name: "short records, no hints", hints: Hints::None, words: 20, records: 90_000 },
     Stream { name: "short records, Retry-After", hints: Hints::RetryAfter, words: 20, records: 90_000 },
     Stream { name: "longer records, no hints", hints: Hints::None, words: 60, records: 40_000 },
     Stream { name: "longer records, Retry-After", hints: Hints::RetryAfter, words: 60, records: 40_000 },
+    // Some 11,000 tokens a call.
+    Stream { name: "long records, no hints", hints: Hints::None, words: 160, records: 16_000 },
+    Stream { name: "long records, Retry-After", hints: Hints::RetryAfter, words: 160, records: 16_000 },
 ];
 
 fn main() -> ExitCode {

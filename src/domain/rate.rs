@@ -34,6 +34,8 @@ const LEARNING_CLOSE: Duration = Duration::from_secs(6);
 const CLOSELY: f64 = 0.9;
 /// It is known well enough when its bounds are this close.
 const CLOSE: f64 = 0.05;
+/// It is not known before this: close bounds of a few points are chance, or a stall of ours.
+const SURE: Duration = Duration::from_secs(3);
 /// Points nearer in time than this say little: the network's delays are as long.
 const APART: f64 = 0.5;
 /// Where between its bounds the rate is taken to be.
@@ -256,10 +258,13 @@ impl HiddenRate {
             (false, Some(_)) => LEARNING_FALLEN,
             (false, None) => LEARNING,
         };
+        let sure = now.saturating_duration_since(since) >= SURE;
         let late = now.saturating_duration_since(since) >= most;
         let lately = self.refused_at.is_some_and(|at| now.saturating_duration_since(at) < most);
         let rate = match (low, high) {
-            (Some(low), Some(high)) if late || (high - low) <= CLOSE * high => low + (high - low) * careful,
+            (Some(low), Some(high)) if late || (sure && (high - low).abs() <= CLOSE * high) => {
+                low + (high - low) * careful
+            }
             // Taken for as long since the last refusal: no limit that we could meet.
             (Some(_), None) if late && !lately => {
                 self.state = State::Free;

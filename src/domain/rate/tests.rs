@@ -212,6 +212,22 @@ fn one_refusal_alone_limits_nothing() {
 }
 
 #[test]
+fn a_stall_at_the_beginning_is_not_taken_for_a_rate() {
+    let start = tokio::time::Instant::now().into_std();
+    let at = |ms: u64| start + Duration::from_millis(ms);
+    let mut rate = HiddenRate::default();
+    rate.refused(1, 500, at(0), at(5));
+    // Counted when they came, and not when they were sent: more was taken in a second than was refused in two.
+    for (id, ms) in (2..12).map(|id| (id, 900 + id)) {
+        rate.sent(id, 500, at(ms));
+        rate.taken(id, at(ms + 100));
+    }
+    rate.sent(12, 500, at(2_000));
+    rate.refused(12, 500, at(2_000), at(2_005));
+    assert_eq!(rate.per_second(), None);
+}
+
+#[test]
 fn while_learning_one_call_at_a_time_follows_a_refusal() {
     let now = tokio::time::Instant::now().into_std();
     let mut rate = HiddenRate::default();
