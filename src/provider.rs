@@ -134,7 +134,7 @@ pub enum Verdict {
 /// How many attempts of a call count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attempts {
-    /// None: waiting is unlimited (rate limits).
+    /// None at first: a rate limit or an overload says nothing about a batch.
     Unlimited,
     /// As many as `retry.attempts`.
     Configured,
@@ -255,7 +255,12 @@ impl SuspendReason {
     pub fn may_be_a_records(self) -> bool {
         matches!(
             self,
-            Self::Forbidden | Self::NotFound | Self::Redirect | Self::MalformedResponse | Self::BadRequest
+            Self::Unauthorized
+                | Self::Forbidden
+                | Self::NotFound
+                | Self::Redirect
+                | Self::MalformedResponse
+                | Self::BadRequest
         )
     }
 

@@ -116,6 +116,10 @@ fn usable(key: &str, from: &str) -> Result<Secret, KeyError> {
 
 fn text_of(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
+    // Anything else may keep its reader waiting.
+    if !path.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
     File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 16 KiB, so it is no key"));

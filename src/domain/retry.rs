@@ -14,18 +14,28 @@ pub struct Backoff {
     pub hint_cap: Duration,
 }
 
+/// A longer hint is never lengthened.
+const LEAST_HEEDED: Duration = Duration::from_secs(5);
+
 impl Backoff {
     /// How long to wait before the next attempt, after `failures` of them (from 1). `jitter` is drawn by the caller from
     /// `[0, 1)`. Without a hint the wait is uniform in `(0, min(cap, base × 2^(failures − 1)))` ("full jitter", AWS
-    /// Architecture Blog, 2015); with one it is the hint and up to a tenth more, so that a crowd does not return at once.
+    /// Architecture Blog, 2015); with one it is the hint and up to a tenth more, so that a crowd does not return at once, and from the second
+    /// failure on no less than the wait without it (of up to five seconds): hints of a millisecond were seen.
     /// No settings are too large: what exceeds the longest `Duration` counts as that.
     pub fn delay(&self, failures: u32, hint: Option<Duration>, jitter: f64) -> Duration {
         let jitter = if jitter.is_nan() { 1.0 } else { jitter.clamp(0.0, 1.0) };
-        if let Some(hint) = hint {
-            return times(hint.min(self.hint_cap), 1.0 + jitter / 10.0);
+        let own = |failures: u32| {
+            let doublings = failures.saturating_sub(1).min(31);
+            times(self.base.saturating_mul(1 << doublings).min(self.cap), jitter)
+        };
+        match hint {
+            None => own(failures),
+            Some(hint) => {
+                let asked = times(hint.min(self.hint_cap), 1.0 + jitter / 10.0);
+                if failures < 2 { asked } else { asked.max(own(failures - 1).min(LEAST_HEEDED)) }
+            }
         }
-        let doublings = failures.saturating_sub(1).min(31);
-        times(self.base.saturating_mul(1 << doublings).min(self.cap), jitter)
     }
 }
 
@@ -171,6 +181,10 @@ mod tests {
         assert_eq!(BACKOFF.delay(9, Some(Duration::from_secs(2)), 0.0), Duration::from_secs(2));
         assert_eq!(BACKOFF.delay(1, Some(Duration::from_secs(86_400)), 0.0), Duration::from_secs(60));
         assert!(BACKOFF.delay(1, Some(Duration::from_secs(10)), 0.99) < Duration::from_secs(11));
+        let soon = Some(Duration::from_millis(1));
+        assert!(BACKOFF.delay(1, soon, 0.5) < Duration::from_millis(2));
+        assert_eq!(BACKOFF.delay(2, soon, 0.5), Duration::from_millis(250), "it was not enough");
+        assert_eq!(BACKOFF.delay(20, soon, 1.0), Duration::from_secs(5));
     }
 
     #[test]
@@ -282,7 +296,8 @@ mod tests {
             let hint = Duration::from_millis(hint);
             let obeyed = hint.min(backoff.hint_cap);
             let delay = backoff.delay(failures, Some(hint), jitter);
-            prop_assert!(delay >= obeyed && delay <= obeyed.mul_f64(1.1));
+            let own = if failures < 2 { Duration::ZERO } else { doubled.min(cap).min(LEAST_HEEDED) };
+            prop_assert!(delay >= obeyed && delay <= obeyed.mul_f64(1.1).max(own));
         }
 
         /// Beside a plain list of what happened, at whole seconds: no bucket of a second holds two of them.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::AbortHandle;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::learning::counts_characters;
 use super::publish::{Kind, Outcome};
@@ -228,6 +228,13 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             return;
         }
         info!(requests = stated.requests, tokens = stated.tokens, "the provider states its limits a minute");
+        let batch = self.batcher.limits().max_tokens;
+        if self.config.limits.follow_headers && stated.tokens.is_some_and(|tokens| tokens < batch) {
+            warn!(
+                batch,
+                "the provider states less a minute than a batch may have: at most one batch a minute is sent"
+            );
+        }
         for (limit, amount) in [("requests", stated.requests), ("tokens", stated.tokens)] {
             if let Some(amount) = amount {
                 self.metrics

@@ -15,6 +15,12 @@ use crate::domain::caps::Kind;
 use crate::domain::record::RejectReason;
 use crate::provider::{Attempts, CallOutcome, Cap, Embedder, Failure, SuspendReason, Verdict};
 
+/// So many refusals at the door, with successes of others between them, are not the door's.
+const PATIENCE: u32 = 12;
+
+/// The longest back-off of a batch that fails while others succeed.
+const SOON: Duration = Duration::from_secs(5);
+
 /// The longest pause between calls that fail one after the other.
 const REST: Duration = Duration::from_secs(1);
 
@@ -25,6 +31,8 @@ pub(super) struct Cut {
     left: usize,
     /// The largest part that was taken.
     taken: Size,
+    /// What the refusal told, and its message. It may be a text that was quoted back: the parts tell.
+    told: Option<(u64, String)>,
 }
 
 impl<E: Embedder, S: Sink> Pipeline<E, S> {
@@ -41,14 +49,20 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         }
         match failure.verdict {
             Verdict::Retry { after, hold_off, attempts, then, meanwhile } => {
-                let doubtful = hold_off || matches!(attempts, Attempts::Few(_));
-                let doubt = if doubtful { Doubt::Some } else { Doubt::Slight };
+                let doubt = match attempts {
+                    Attempts::Unlimited => Doubt::Grave,
+                    Attempts::Few(_) => Doubt::Some,
+                    Attempts::Configured if hold_off => Doubt::Some,
+                    Attempts::Configured => Doubt::Slight,
+                };
                 let charge = Charge { reason: then, otherwise: meanwhile, message: failure.message, doubt };
                 self.again(work, failure.outcome, attempts, (after, hold_off), charge, now);
             }
             Verdict::Shrink(cap) => self.shrink(work, cap, &failure.message, now),
             Verdict::Bisect { reason, clear, otherwise } => {
-                let doubt = Doubt::Slight;
+                // A server that fails may do so by chance; one that refuses has looked.
+                let failed = failure.outcome == CallOutcome::ServerError;
+                let doubt = if failed { Doubt::Some } else { Doubt::Slight };
                 let charge = Charge { reason, otherwise, message: failure.message, doubt };
                 if clear || work.is_lone() || work.search.is_some() || self.successes > before {
                     self.convict(work, &charge, now);
@@ -113,14 +127,19 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         if charge.otherwise == SuspendReason::Timeout {
             self.gate.congested();
         }
-        work.due = now + delay;
+        let before = work.patience.counted();
+        let counted = work.patience.failed(self.successes);
+        // While others succeed, time heals little.
+        work.due = now + if counted > before && after.is_none() { delay.min(SOON) } else { delay };
         let most = match attempts {
-            Attempts::Unlimited => {
+            Attempts::Unlimited if work.is_lone() && outcome == CallOutcome::RateLimited => {
                 // It says nothing about a record. If it lasts it is told as an outage.
                 self.note_failure(charge.otherwise, &charge.message);
                 self.waiting.push_back(work);
                 return;
             }
+            // Nor does this, unless it is this batch alone, again and again.
+            Attempts::Unlimited => PATIENCE,
             // A half that only seems bad costs its search a few calls. Retries would cost some at every turn. An overload makes all
             // seem bad, one after the other down to single records.
             _ if work.search.is_some() && !work.is_lone() && !hold_off => 1,
@@ -128,17 +147,16 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             Attempts::Few(retries) => retries.saturating_add(1),
         };
         self.note_failure(charge.otherwise, &charge.message);
-        let before = work.patience.counted();
-        let counted = work.patience.failed(self.successes);
         if counted >= most {
             self.convict(work, &charge, now);
             return;
         }
         let told_nothing = work.failures > 1 && counted == before;
         let is_alone = self.running.is_empty() && (work.failures > 1 || work.search.is_some());
-        if (told_nothing || is_alone) && self.suspension.is_none() {
+        let may_ask = attempts != Attempts::Unlimited || after.is_none();
+        if (told_nothing || is_alone) && may_ask && self.suspension.is_none() {
             // Nothing else is tried that could tell an outage from a bad record.
-            self.ask_canary_sometimes(delay, now);
+            self.ask_canary_sometimes(now);
         }
         self.waiting.push_back(work);
     }
@@ -165,7 +183,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         }
     }
 
-    /// Cuts a batch that is too big. What the provider takes is concluded from what it told, or from a part that it takes.
+    /// Cuts a batch that is too big. What the provider takes is concluded once it has taken the parts: from what it told, or from their size.
     fn shrink(&mut self, work: Work, cap: Cap, message: &str, now: Instant) {
         if work.is_lone() || work.search.is_some() {
             let reason = RejectReason::TooLarge;
@@ -183,14 +201,17 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         let told = told.filter(|told| *told > 0 && *told < kind.of(&work.size()));
         let records = work.entries.len();
         let mut most = records.div_ceil(2);
-        if let Some(told) = told {
-            self.caps.told(kind, told);
-            self.limits_changed(message);
-            if kind == Kind::Records {
-                most = usize::try_from(told).unwrap_or(most);
-            }
+        if let (Some(told), Kind::Records) = (told, kind) {
+            most = usize::try_from(told).unwrap_or(most);
         }
-        let cut = if told.is_none() { work.part_of.or_else(|| Some(self.cut(kind, records))) } else { None };
+        let told = told.map(|told| (told, message.to_owned()));
+        let cut = match (told, work.part_of) {
+            (None, Some(cut)) => Some(cut),
+            (told, _) => {
+                self.uncut(&work);
+                Some(self.cut(kind, records, told))
+            }
+        };
         for part in work.entries.chunks(most) {
             let mut part =
                 Work::new(&*self.embedder, part.to_vec(), work.attempts, None, self.successes, now);
@@ -199,9 +220,9 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         }
     }
 
-    fn cut(&mut self, kind: Kind, records: usize) -> u64 {
+    fn cut(&mut self, kind: Kind, records: usize, told: Option<(u64, String)>) -> u64 {
         self.ids += 1;
-        self.cuts.insert(self.ids, Cut { kind, left: records, taken: Size::default() });
+        self.cuts.insert(self.ids, Cut { kind, left: records, taken: Size::default(), told });
         self.ids
     }
 
@@ -226,9 +247,18 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         }
         let Some(cut) = self.cuts.remove(&id) else { return };
         let before = *self.caps.limits();
-        self.caps.taken(cut.kind, &cut.taken, now);
+        let why = match cut.told {
+            Some((told, why)) => {
+                self.caps.told(cut.kind, told);
+                why
+            }
+            None => {
+                self.caps.taken(cut.kind, &cut.taken, now);
+                "a larger batch was refused, its parts were taken".to_owned()
+            }
+        };
         if *self.caps.limits() != before {
-            self.limits_changed("a larger batch was refused, its parts were taken");
+            self.limits_changed(&why);
         }
     }
 

@@ -10,6 +10,8 @@ use super::{Ended, Pipeline, Sink, now};
 use crate::admin::SuspendedBy;
 use crate::provider::{Attempts, CallOutcome, Embedder, Failure, SuspendReason, Verdict};
 
+/// A suspension that follows another within so many of its intervals is the same one.
+const RECURS: u32 = 4;
 /// The least time between a probe that failed late and the next, and between canaries for work that fails alone.
 const LEAST_BETWEEN: Duration = Duration::from_secs(1);
 
@@ -41,6 +43,8 @@ pub(super) struct Canary {
     asked: Option<Instant>,
     /// Not for the accused's sake before this: it failed by chance.
     not_before: Option<Instant>,
+    /// When it ended a suspension, and how long that one's probes waited for each other.
+    resumed: Option<(Instant, Duration)>,
 }
 
 impl<E: Embedder, S: Sink> Pipeline<E, S> {
@@ -58,6 +62,13 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         let probe = &self.config.provider.probe;
         // Records are refused, not calls: a harmless word gets through whatever it is worth.
         let first = if why == SuspendReason::DeadLetterRate { probe.cap } else { probe.first };
+        // A harmless word gets through where nothing else does: an account with a cent left.
+        let first = match self.canary.resumed {
+            Some((at, interval)) if now.saturating_duration_since(at) < interval * RECURS => {
+                interval.saturating_mul(2).clamp(first, probe.cap.max(first))
+            }
+            _ => first,
+        };
         let suspension = Suspension {
             why,
             message: message.to_owned(),
@@ -122,10 +133,9 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         }
     }
 
-    /// Asks now and then, for work that fails while nothing else is tried: as rarely as that is tried itself.
-    pub(super) fn ask_canary_sometimes(&mut self, pause: Duration, now: Instant) {
-        let cap = self.config.provider.probe.cap;
-        let pause = pause.clamp(LEAST_BETWEEN.min(cap), cap);
+    /// Asks now and then, for work that fails while nothing else is tried.
+    pub(super) fn ask_canary_sometimes(&mut self, now: Instant) {
+        let pause = LEAST_BETWEEN.min(self.config.provider.probe.cap);
         let lately = |at: Instant| now.saturating_duration_since(at) < pause;
         if !self.canary.asked.is_some_and(lately) {
             self.ask_canary(now);
@@ -206,6 +216,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
 
     fn resume(&mut self, by_canary: bool, now: Instant) {
         let Some(suspension) = self.suspension.take() else { return };
+        self.canary.resumed = Some((now, suspension.interval));
         self.metrics.suspended.with_label_values(&[suspension.why.as_str()]).set(0);
         let seconds = now.saturating_duration_since(suspension.since).as_secs_f64();
         info!(reason = suspension.why.as_str(), seconds, "the probe succeeded, going on");

@@ -312,17 +312,17 @@ async fn a_held_partition_that_left_no_longer_makes_the_worker_unready() {
 
 #[tokio::test(start_paused = true)]
 async fn a_provider_and_a_topic_that_both_refuse_do_not_hide_one_another() {
-    let verdict = Verdict::Suspend { why: SuspendReason::Unauthorized, fatal_at_start: false };
+    let verdict = Verdict::Suspend { why: SuspendReason::Unreachable, fatal_at_start: false };
     let line = Line::start(verdict, 64);
     line.assign(1);
     line.receive(&[(1, 0, "one")]);
     pass(LATENCY * 2).await;
     line.receive(&[(1, 1, "poison")]);
     pass(LATENCY + Duration::from_millis(100)).await;
-    assert_eq!(line.reason(), Some("unauthorized"));
+    assert_eq!(line.reason(), Some("unreachable"));
     line.answer(0, Err(Refusal::Topic("not authorised".to_owned())));
     pass(Duration::from_millis(100)).await;
-    assert_eq!(line.reason(), Some("unauthorized"), "the first reason");
+    assert_eq!(line.reason(), Some("unreachable"), "the first reason");
     // The probe is answered after two seconds, and the poison is on its way again.
     pass(LATENCY * 2).await;
     assert_eq!(line.reason(), Some("output_refused"), "one is left");
@@ -370,7 +370,7 @@ async fn the_loop_sleeps_while_what_failed_once_is_on_its_way_again() {
 
 #[tokio::test(start_paused = true)]
 async fn the_loop_sleeps_while_it_leaves_for_wrong_settings() {
-    let why = SuspendReason::Unauthorized;
+    let why = SuspendReason::Unreachable;
     let line = Line::start(Verdict::Suspend { why, fatal_at_start: true }, 1);
     line.assign(1);
     line.receive(&[(1, 0, "poison"), (1, 1, "poison")]);

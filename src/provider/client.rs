@@ -3,7 +3,8 @@
 //! It follows no redirect and uses no proxy of the environment, so the key meets no host but the configured one. It retries nothing: that is for
 //! who knows the batch. Dropping a call's future cancels the request. Response headers are bounded by hyper: 100 of them in a
 //! buffer of some 400 KiB with HTTP/1, 16 KiB with HTTP/2; the body by `body_cap`, while it is read, after decompression. The total timeout
-//! covers everything from the connection to the last byte: a trickle does not outlive it. A body that pauses for half a minute is given up before.
+//! covers everything from the connection to the last byte: a trickle does not outlive it. A body that pauses for half a minute is given up before. Interim
+//! answers (1xx) are bounded by that timeout alone.
 
 mod about;
 mod key;
@@ -189,10 +190,12 @@ impl Client {
         if !triage::refuses_encoding(&answer) {
             return Ok(answer);
         }
-        if !self.refused_encoding.swap(true, Relaxed) {
+        let answer = self.exchange(bare).await?;
+        // Otherwise the field was not why: a text that is quoted back may name it.
+        if (200..300).contains(&answer.status) && !self.refused_encoding.swap(true, Relaxed) {
             info!("the provider refuses encoding_format: it is left out from now on");
         }
-        self.exchange(bare).await
+        Ok(answer)
     }
 
     async fn exchange(&self, body: Bytes) -> Result<Answer, Lost> {
@@ -253,6 +256,9 @@ impl Client {
     fn failure(&self, answer: &Answer, count: usize, fault: Option<&Fault>) -> Failure {
         let mut failure = triage::answer(answer, count, fault, self.hint_cap, SystemTime::now());
         failure.message = self.keyring.redacted(failure.message);
+        for value in self.headers.values().filter(|value| value.is_sensitive()) {
+            failure.message = key::hidden(failure.message, &String::from_utf8_lossy(value.as_bytes()));
+        }
         failure
     }
 }

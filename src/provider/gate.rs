@@ -252,6 +252,8 @@ impl Gate {
             (&mut self.tokens, self.configured.1, self.stated.tokens, self.batch_tokens),
         ];
         for (part, configured, stated, batch) in parts {
+            // Less than a batch would keep every call waiting for minutes, and then nobody corrects it.
+            let stated = stated.map(|amount| amount.max(batch));
             let Some(rate) = slower(configured, stated) else { continue };
             if part.as_ref().is_none_or(|(present, _)| *present != rate) {
                 *part = Some((rate, Bucket::drained(rate, self.share, batch, now)));

@@ -145,7 +145,7 @@ async fn a_drain_that_leaves_something_to_be_repeated_says_so() {
 
 #[tokio::test(start_paused = true)]
 async fn a_worker_with_wrong_settings_does_not_wait_for_what_it_will_never_send() {
-    let why = SuspendReason::Unauthorized;
+    let why = SuspendReason::Unreachable;
     let line = Line::start(Verdict::Suspend { why, fatal_at_start: true }, 1);
     line.assign(1);
     line.receive_contents([text("poison"), Content::Tombstone]);

@@ -141,3 +141,37 @@ async fn an_answer_that_cannot_be_read_is_settled_soon_where_nothing_else_is_tri
     let words = line.calls_with("ping");
     assert!(words <= 30, "{words} canaries");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_is_refused_at_the_door_keeps_nobody_else_waiting() {
+    let overloaded = again(true, Attempts::Unlimited, SuspendReason::Unreachable);
+    let (line, calls) = calls_until_decided(overloaded, "poison").await;
+    pass(LATENCY * 60).await;
+    assert_eq!((line.sent(), line.dead_letters()), (600 * 64, 1));
+    assert!(calls >= 12 + 6, "{calls} calls are not patient");
+    let overloaded = again(true, Attempts::Unlimited, SuspendReason::Unreachable);
+    let (line, calls) = calls_until_decided(overloaded, "unlucky").await;
+    assert_eq!((line.dead_letters(), calls), (0, UNLUCKY + 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_record_that_is_told_its_key_is_wrong_does_not_stop_the_start() {
+    let why = SuspendReason::Unauthorized;
+    let line = Line::start(Verdict::Suspend { why, fatal_at_start: true }, 64);
+    line.assign(1);
+    line.receive(&[(1, 0, "fine"), (1, 1, "poison"), (1, 2, "fine")]);
+    pass(Duration::from_secs(120)).await;
+    assert_eq!((line.sent(), line.dead_letters(), line.running.is_finished()), (3, 1, false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_with_a_cent_left_is_asked_ever_more_rarely() {
+    let why = SuspendReason::PaymentRequired;
+    let line = Line::start(Verdict::Suspend { why, fatal_at_start: false }, 1);
+    line.assign(1);
+    line.receive(&[(1, 0, "poison")]);
+    pass(Duration::from_secs(300)).await;
+    let calls = line.provider.calls.lock().unwrap().len();
+    assert!((40..=90).contains(&calls), "{calls} calls in 300 s");
+    assert_eq!(line.dead_letters(), 0);
+}

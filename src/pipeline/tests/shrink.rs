@@ -77,3 +77,13 @@ async fn one_record_that_is_too_big_alone_teaches_nothing_of_batches() {
     pass(LATENCY * 20).await;
     assert_eq!((line.sent(), line.dead_letters(), limit(&line)), (64, 1, 64));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_text_tells_that_is_quoted_back_is_no_limit() {
+    let line = Line::start(too_big(Some(2)), 64);
+    line.assign(1);
+    let text = |offset| if offset == 40 { "poison" } else { "fine" };
+    line.receive(&(0..64).map(|offset| (1, offset, text(offset))).collect::<Vec<_>>());
+    pass(LATENCY * 60).await;
+    assert_eq!((line.sent(), line.dead_letters(), limit(&line)), (64, 1, 64));
+}

@@ -76,9 +76,17 @@ impl Keyring {
     pub(super) fn redacted(&self, message: String) -> String {
         let key = self.key.read().unwrap_or_else(PoisonError::into_inner);
         let Some(key) = key.as_ref().map(|key| key.secret.expose()) else { return message };
-        let hidden = key.len() >= LEAST_REDACTED && message.to_lowercase().contains(&key.to_lowercase());
-        if hidden { "an error that holds the API key and is not shown".to_owned() } else { message }
+        hidden(message, key)
     }
+}
+
+/// The message with `[hidden]` in place of a secret, in whatever case.
+pub(super) fn hidden(message: String, secret: &str) -> String {
+    let (lower, secret) = (message.to_lowercase(), secret.to_lowercase());
+    if secret.len() < LEAST_REDACTED || !lower.contains(&secret) {
+        return message;
+    }
+    lower.replace(&secret, "[hidden]")
 }
 
 impl fmt::Debug for Keyring {

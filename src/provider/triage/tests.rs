@@ -176,6 +176,8 @@ fn every_loss_has_its_verdict() {
         (Lost::Cut, CallOutcome::Connect, retry(SuspendReason::Unreachable)),
         (Lost::Encoding, CallOutcome::InvalidResponse, retry(SuspendReason::MalformedResponse)),
         (Lost::TooLarge(9), CallOutcome::InvalidResponse, malformed()),
+        (Lost::Headers, CallOutcome::InvalidResponse, malformed()),
+        (Lost::Stalled(Duration::from_secs(30)), CallOutcome::Timeout, retry(SuspendReason::Timeout)),
         (Lost::Deadline(Duration::from_secs(120)), CallOutcome::Timeout, retry(SuspendReason::Timeout)),
     ] {
         let failure = lost(why);

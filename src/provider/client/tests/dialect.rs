@@ -117,3 +117,26 @@ fn openrouter_gets_prices_as_strings() {
     let prices = serde_json::json!({"prompt": "0.02", "request": "0"});
     assert_eq!((&sent["provider"]["max_price"], &sent["n"]), (&prices, &Value::from(1)));
 }
+
+#[tokio::test]
+async fn an_encoding_is_left_out_for_good_only_where_that_helped() {
+    let quoted = br#"{"error":{"message":"Invalid input: the encoding_format of my radio","code":400}}"#;
+    let refusal = || Reply::Bytes(http(400, "", quoted));
+    let server = Server::with([refusal(), refusal(), good()]).await;
+    let client = client(&provider(&server.url()));
+    let answer = client.send(client.body(&["t"])).await.unwrap();
+    assert_eq!(answer.status, 400);
+    client.send(client.body(&["t"])).await.unwrap();
+    assert!(server.seen()[2].contains("base64"));
+}
+
+#[test]
+fn what_a_server_echoes_of_the_settings_headers_is_hidden() {
+    let mut settings = provider("http://host/v1");
+    settings.headers.insert("X-Secret".to_owned(), "HdrSecretValue".to_owned());
+    let body = br#"{"error":{"message":"no","code":"HdrSecretValue"}}"#;
+    let answer = Answer { status: 400, headers: Vec::new(), body: body.as_slice().into() };
+    let message = client(&settings).read(&answer, 1).unwrap_err().message;
+    assert!(message.contains("[hidden]") && !message.to_lowercase().contains("hdrsecret"), "{message}");
+    assert!(message.contains("status 400"), "{message}");
+}

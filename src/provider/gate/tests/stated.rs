@@ -48,3 +48,11 @@ fn a_share_of_what_is_stated_is_taken() {
     gate.set_share(1.0, now + MINUTE * 2);
     assert!(in_a_minute(&mut gate, now + MINUTE * 2).abs_diff(600) <= 2);
 }
+
+#[test]
+fn less_than_a_batch_a_minute_is_not_obeyed_to_the_letter() {
+    let now = start();
+    let mut gate = Gate::new(&limits(None, None, 16), 1000, now);
+    assert!(gate.stated(stated(None, Some(1)), true, now));
+    assert!(in_a_minute(&mut gate, now) >= 9, "a batch of 1,000 tokens a minute");
+}
