@@ -78,6 +78,6 @@ fn only_openrouter_insists_on_a_key() {
     let error = Config::load(None, missing.into_iter()).unwrap_err().to_string();
     assert!(error.starts_with("provider.api_key_file: /nowhere/key cannot be read: "), "{error}");
     // A pipe would be waited for without end.
-    let error = key_of("provider: {api_key_file: /dev/null}", &[]).unwrap_err();
+    let error = key_of("provider: {api_key_file: /dev/null}", &[]).unwrap_err().to_string();
     assert!(error.ends_with("/dev/null cannot be read: it is no regular file"), "{error}");
 }
