@@ -20,6 +20,7 @@
 {{- $_ := set $admin "listen" "0.0.0.0:9464" -}}
 {{- end -}}
 {{- $provider := default dict $settings.provider -}}
+{{- $_ := unset $provider "api_key" -}}
 {{- if not (trim (default "" $provider.api_key_file)) -}}
 {{- $_ := unset $provider "api_key_file" -}}
 {{- if include "embedstream.apiKeySecret" . -}}
