@@ -35,6 +35,12 @@ app.kubernetes.io/name: {{ include "embedstream.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
+{{/* The test's pod has another name, or selectors would take it for a worker. */}}
+{{- define "embedstream.checkLabels" -}}
+app.kubernetes.io/name: {{ printf "%s-check" (include "embedstream.name" . | trunc 57) }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
 {{/* The labels of every object but pods, which would restart with each new version of the chart. */}}
 {{- define "embedstream.labels" -}}
 {{- $own := include "embedstream.selectorLabels" . | fromYaml -}}
