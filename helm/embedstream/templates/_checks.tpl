@@ -35,9 +35,12 @@
   "config.kafka.input_topics is missing; write what is read, for example config.kafka.input_topics: [documents]"
 -}}
 {{- end -}}
-{{- if and .Values.keda.enabled (has "(extraEnv)" (list $brokers $topics (include "embedstream.setting" (list . "kafka" "group_id")))) -}}
+{{- $group := include "embedstream.setting" (list . "kafka" "group_id") -}}
+{{- if and .Values.keda.enabled (has "(extraEnv)" (list $brokers $topics $group)) -}}
 {{- $problems = append $problems
-  "keda.enabled needs to know what it measures, and extraEnv takes brokers, topics or group from elsewhere; write config.kafka.brokers, config.kafka.input_topics and config.kafka.group_id"
+  (print
+  "keda.enabled needs to know what it measures, and extraEnv takes brokers, topics or group from elsewhere; "
+  "write config.kafka.brokers, config.kafka.input_topics and config.kafka.group_id")
 -}}
 {{- end -}}
 {{- if and .Values.keda.authenticationRef .Values.keda.triggerAuthentication -}}
@@ -46,6 +49,11 @@
 
 {{- $deadline := default "25s" (include "embedstream.setting" (list . "" "shutdown_deadline")) -}}
 {{- $needed := addf (include "embedstream.seconds" $deadline | float64) 5 -}}
+{{- if eq $deadline "(extraEnv)" -}}
+{{- $problems = append $problems
+  "EMBEDSTREAM__SHUTDOWN_DEADLINE in extraEnv comes from elsewhere, where the grace cannot follow; write config.shutdown_deadline"
+-}}
+{{- end -}}
 {{- if le (float64 .Values.terminationGracePeriodSeconds) $needed -}}
 {{- $problems = append $problems (printf
   "terminationGracePeriodSeconds: %d is not more than config.shutdown_deadline: %s and 5 s, so Kubernetes would kill a drain; write %d or more"
@@ -97,7 +105,7 @@
 {{- range $name, $value := default dict $provider.headers -}}
 {{- if and (not (kindIs "invalid" $value)) (regexMatch "(?i)authorization|api-?key|token|secret|password|cookie|credential" $name) -}}
 {{- $problems = append $problems (printf
-  "config.provider.headers.%s would put a secret into a ConfigMap; take it out, and write it to extraEnv, from a Secret, as EMBEDSTREAM__PROVIDER__HEADERS__%s"
+  "config.provider.headers.%s would put a secret into a ConfigMap; take it out, and write to extraEnv, from a Secret, EMBEDSTREAM__PROVIDER__HEADERS__%s"
   $name ($name | upper | replace "-" "_")
 ) -}}
 {{- end -}}
@@ -107,7 +115,7 @@
 {{- range $name := include "embedstream.leaves" (list (default dict (get $kafka $section)) "") | fromYamlArray -}}
 {{- if regexMatch "password|passphrase|secret|jaas|key\\.pem$" $name -}}
 {{- $problems = append $problems (printf
-  "config.kafka.%s.%q would put a secret into a ConfigMap; take it out, and write it to extraEnv, from a Secret, as EMBEDSTREAM__KAFKA__%s__%s"
+  "config.kafka.%s.%q would put a secret into a ConfigMap; take it out, and write to extraEnv, from a Secret, EMBEDSTREAM__KAFKA__%s__%s"
   $section $name (upper $section) ($name | upper | replace "." "_")
 ) -}}
 {{- end -}}

@@ -49,8 +49,8 @@
 {{- end -}}
 
 {{/*
-What the worker will see of one setting: a list of context, section (empty: none) and key. A variable of extraEnv comes before config. Lists become text
-with commas. A variable whose value the chart cannot know gives `(extraEnv)`.
+What the worker will see of one setting: a list of context, section (empty: none) and key. A variable of extraEnv comes before config.
+Lists become text with commas. A variable whose value the chart cannot know gives `(extraEnv)`.
 */}}
 {{- define "embedstream.setting" -}}
 {{- $context := index . 0 -}}
