@@ -1,0 +1,61 @@
+{{/* The chart's name, or what takes its place. */}}
+{{- define "embedstream.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* Release and chart, as in other charts: a release that has the chart's name in its own stands alone. */}}
+{{- define "embedstream.fullname" -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
+{{- else if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
+The full name and a word: a list of context and word. The name gives way, so that the word stays whole. A release's name has at most 53
+characters; a word of at most nine leaves all of them.
+*/}}
+{{- define "embedstream.named" -}}
+{{- $word := last . -}}
+{{- include "embedstream.fullname" (first .) | trunc (int (sub 62 (len $word))) | trimSuffix "-" }}-{{ $word -}}
+{{- end -}}
+
+{{- define "embedstream.serviceAccountName" -}}
+{{- $own := ternary (include "embedstream.fullname" .) "default" .Values.serviceAccount.create -}}
+{{- default $own .Values.serviceAccount.name -}}
+{{- end -}}
+
+{{/* What selectors hold: a change of anything else must not orphan pods. */}}
+{{- define "embedstream.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "embedstream.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{/* The test's pod has another name, or selectors would take it for a worker. */}}
+{{- define "embedstream.checkLabels" -}}
+app.kubernetes.io/name: {{ printf "%s-check" (include "embedstream.name" . | trunc 57) }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{/* The labels of every object but pods, which would restart with each new version of the chart. */}}
+{{- define "embedstream.labels" -}}
+{{- $own := include "embedstream.selectorLabels" . | fromYaml -}}
+{{- $_ := set $own "app.kubernetes.io/managed-by" .Release.Service -}}
+{{- $_ := set $own "app.kubernetes.io/version" (.Chart.AppVersion | replace "+" "_" | trunc 63 | trimAll "-_.") -}}
+{{- $_ := set $own "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimAll "-_.") -}}
+{{- toYaml (merge $own (default dict .Values.commonLabels)) -}}
+{{- end -}}
+
+{{/* A list of context and more labels, which do not take the place of the chart's. */}}
+{{- define "embedstream.labelsWith" -}}
+{{- toYaml (merge (include "embedstream.labels" (first .) | fromYaml) (default dict (last .))) -}}
+{{- end -}}
+
+{{- define "embedstream.image" -}}
+{{- $tag := default .Chart.AppVersion .Values.image.tag -}}
+{{- .Values.image.repository }}{{ ternary (printf "@%s" .Values.image.digest) (printf ":%s" $tag) (ne .Values.image.digest "") -}}
+{{- end -}}

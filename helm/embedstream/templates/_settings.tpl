@@ -1,0 +1,132 @@
+{{/* Where the pod finds the settings and the key. */}}
+{{- define "embedstream.configPath" -}}/etc/embedstream/config/config.yaml{{- end -}}
+{{- define "embedstream.apiKeyPath" -}}/etc/embedstream/api-key/api-key{{- end -}}
+
+{{/* The Secret of the provider's key; empty: there is none. */}}
+{{- define "embedstream.apiKeySecret" -}}
+{{- if .Values.apiKey.value -}}
+{{- include "embedstream.named" (list . "api-key") -}}
+{{- else -}}
+{{- .Values.apiKey.existingSecret.name -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The worker's settings: what is written, over the chart's few defaults. Also what checksum/config is over. */}}
+{{- define "embedstream.settings" -}}
+{{- $settings := deepCopy (default dict .Values.config) -}}
+{{- include "embedstream.withoutNulls" (list $settings "") -}}
+{{- $admin := default dict $settings.admin -}}
+{{- if not (hasKey $admin "listen") -}}
+{{- $_ := set $admin "listen" "0.0.0.0:9464" -}}
+{{- end -}}
+{{- $provider := default dict $settings.provider -}}
+{{- $_ := unset $provider "api_key" -}}
+{{- if not (trim (default "" $provider.api_key_file)) -}}
+{{- $_ := unset $provider "api_key_file" -}}
+{{- if include "embedstream.apiKeySecret" . -}}
+{{- $_ := set $provider "api_key_file" (include "embedstream.apiKeyPath" .) -}}
+{{- end -}}
+{{- end -}}
+{{- $_ := set $settings "admin" $admin -}}
+{{- if $provider -}}
+{{- $_ := set $settings "provider" $provider -}}
+{{- end -}}
+{{- toYaml $settings -}}
+{{- end -}}
+
+{{/* Takes nulls out of a map, in place: a list of the map and its path. In provider.body they mean something. */}}
+{{- define "embedstream.withoutNulls" -}}
+{{- $map := first . -}}
+{{- $path := last . -}}
+{{- range $name, $value := $map -}}
+{{- $here := printf "%s/%s" $path $name -}}
+{{- if kindIs "invalid" $value -}}
+{{- $_ := unset $map $name -}}
+{{- else if and (kindIs "map" $value) (ne $here "/provider/body") -}}
+{{- include "embedstream.withoutNulls" (list $value $here) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
+What the worker will see of one setting: a list of context, section (empty: none) and key. A variable of extraEnv comes before config.
+Lists become text with commas. A variable whose value the chart cannot know gives `(extraEnv)`.
+*/}}
+{{- define "embedstream.setting" -}}
+{{- $context := index . 0 -}}
+{{- $section := index . 1 -}}
+{{- $key := index . 2 -}}
+{{- $settings := include "embedstream.settings" $context | fromYaml -}}
+{{- if $section -}}
+{{- $settings = default dict (get $settings $section) -}}
+{{- end -}}
+{{- $value := get $settings $key -}}
+{{- $variable := printf "EMBEDSTREAM__%s" (list $section $key | compact | join "__" | upper) -}}
+{{- range $context.Values.extraEnv -}}
+{{- if eq .name $variable -}}
+{{- $value = ternary "(extraEnv)" (default "" .value) (hasKey . "valueFrom") -}}
+{{- end -}}
+{{- end -}}
+{{- if kindIs "slice" $value -}}
+{{- $value = join "," $value -}}
+{{- else if hasPrefix "[" (toString $value) -}}
+{{/* A list in a variable, ["a", "b"]. An address with an IPv6 in brackets is none. */}}
+{{- if not (regexMatch "^\\[[0-9A-Fa-f:.%]+\\]:" $value) -}}
+{{- $value = regexReplaceAll "[\\[\\]\"' ]" $value "" -}}
+{{- end -}}
+{{- end -}}
+{{- toString $value | trim -}}
+{{- end -}}
+
+{{/* Where the admin server listens; empty: nowhere. */}}
+{{- define "embedstream.listen" -}}
+{{- include "embedstream.setting" (list . "admin" "listen") -}}
+{{- end -}}
+
+{{/* Its port; empty: there is none. */}}
+{{- define "embedstream.port" -}}
+{{- include "embedstream.listen" . | regexFind "[0-9]+$" -}}
+{{- end -}}
+
+{{/* The seconds of a duration as the worker reads it: `25s`, `1m 30s`, `0.5 min`. */}}
+{{- define "embedstream.seconds" -}}
+{{- $units := dict
+  "nanos" 0.000000001 "nsec" 0.000000001 "ns" 0.000000001
+  "usec" 0.000001 "us" 0.000001 "µs" 0.000001
+  "millis" 0.001 "msec" 0.001 "ms" 0.001
+  "seconds" 1 "second" 1 "secs" 1 "sec" 1 "s" 1
+  "minutes" 60 "minute" 60 "mins" 60 "min" 60 "m" 60
+  "hours" 3600 "hour" 3600 "hrs" 3600 "hr" 3600 "h" 3600
+  "days" 86400 "day" 86400 "d" 86400
+  "weeks" 604800 "week" 604800 "wks" 604800 "wk" 604800 "w" 604800
+  "months" 2630016 "month" 2630016 "M" 2630016
+  "years" 31557600 "year" 31557600 "yrs" 31557600 "yr" 31557600 "y" 31557600
+-}}
+{{- $seconds := 0.0 -}}
+{{- range regexFindAll "[0-9.]+[a-zA-Zµ]+" (regexReplaceAll "\\s" . "") -1 -}}
+{{- $unit := regexFind "[a-zA-Zµ]+" . -}}
+{{- $seconds = addf $seconds (mulf (float64 (trimSuffix $unit .)) (default 0 (get $units $unit))) -}}
+{{- end -}}
+{{- $seconds -}}
+{{- end -}}
+
+{{/* The ports of a list of hosts, as YAML: host, host:port, PROTOCOL://host:port, [::1]:port. */}}
+{{- define "embedstream.brokerPorts" -}}
+{{- $ports := list -}}
+{{- range splitList "," (include "embedstream.setting" (list . "kafka" "brokers")) -}}
+{{- $ports = append $ports (regexFind ":[0-9]+$" (trim .) | trimPrefix ":" | default "9092" | int) -}}
+{{- end -}}
+{{- toYaml $ports -}}
+{{- end -}}
+
+{{- define "embedstream.providerPort" -}}
+{{- $url := include "embedstream.setting" (list . "provider" "url") -}}
+{{- $written := regexFind ":[0-9]+$" (regexFind "^[a-z]+://[^/?#]+" $url) | trimPrefix ":" -}}
+{{- default (ternary "80" "443" (hasPrefix "http://" $url)) $written -}}
+{{- end -}}
+
+{{/* The alerts' groups, as YAML below `groups`: the file is a list of them, or a map that has it. */}}
+{{- define "embedstream.alertGroups" -}}
+{{- $file := get (fromYaml (printf "file:\n%s" (.Files.Get "files/alerts.yaml" | indent 2))) "file" -}}
+{{- toYaml (dict "groups" (ternary (get (ternary $file dict (kindIs "map" $file)) "groups") $file (kindIs "map" $file))) -}}
+{{- end -}}
