@@ -8,6 +8,7 @@
 mod aside;
 mod calls;
 mod charge;
+mod cut;
 mod guilt;
 mod learning;
 mod publish;
@@ -43,7 +44,7 @@ use crate::provider::{Embedder, SuspendReason};
 use aside::Aside;
 use calls::{Called, Running};
 use charge::Accused;
-use guilt::Cut;
+use cut::Cut;
 use learning::Learning;
 use publish::{Outcome, Publishing};
 use suspension::{Canary, Suspension};

@@ -25,6 +25,11 @@ pub trait Embedder: Send + Sync + 'static {
     /// Sends a body and reads the whole answer, whatever its status. Fails only where no complete answer came.
     fn send(&self, body: Bytes) -> impl Future<Output = Result<Answer, Failure>> + Send;
 
+    /// Sends a body that must not be answered from a cache: what it tells is whether the provider works.
+    fn probe(&self, body: Bytes) -> impl Future<Output = Result<Answer, Failure>> + Send {
+        self.send(body)
+    }
+
     /// Reads an answer to `count` texts: CPU work, no I/O. Everything is validated here.
     ///
     /// # Errors
@@ -134,7 +139,7 @@ pub enum Verdict {
 /// How many attempts of a call count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attempts {
-    /// None at first: a rate limit or an overload says nothing about a batch.
+    /// None for long: a rate limit or an overload says nothing about a batch, unless it is refused so again and again while others succeed.
     Unlimited,
     /// As many as `retry.attempts`.
     Configured,

@@ -174,7 +174,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         let (embedder, done) = (Arc::clone(&self.embedder), self.called.clone());
         let body = embedder.body(&[CANARY]);
         tokio::spawn(async move {
-            let result = match tokio::time::timeout(CANARY_DEADLINE, embedder.send(body)).await {
+            let result = match tokio::time::timeout(CANARY_DEADLINE, embedder.probe(body)).await {
                 Err(_) => {
                     Err(hangs(format!("no answer to the probe within {} s", CANARY_DEADLINE.as_secs())))
                 }
@@ -228,12 +228,9 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             return;
         }
         info!(requests = stated.requests, tokens = stated.tokens, "the provider states its limits a minute");
-        let batch = self.batcher.limits().max_tokens;
-        if self.config.limits.follow_headers && stated.tokens.is_some_and(|tokens| tokens < batch) {
-            warn!(
-                batch,
-                "the provider states less a minute than a batch may have: at most one batch a minute is sent"
-            );
+        let least = self.gate.least_followed();
+        if self.config.limits.follow_headers && stated.tokens.is_some_and(|tokens| tokens < least) {
+            warn!(least, "the provider states too few tokens a minute to be obeyed: this many are sent");
         }
         for (limit, amount) in [("requests", stated.requests), ("tokens", stated.tokens)] {
             if let Some(amount) = amount {

@@ -1,5 +1,7 @@
 //! What a call's records are accused of, and how sure that is.
 
+use std::time::Duration;
+
 use super::work::Work;
 use crate::domain::record::RejectReason;
 use crate::provider::SuspendReason;
@@ -33,6 +35,14 @@ impl Doubt {
         match self {
             Self::Slight | Self::Some => 3,
             Self::Grave => 6,
+        }
+    }
+
+    /// For how long it is refused at least.
+    pub(super) fn time(self) -> Duration {
+        match self {
+            Self::Slight | Self::Some => Duration::ZERO,
+            Self::Grave => Duration::from_secs(30),
         }
     }
 

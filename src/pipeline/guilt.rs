@@ -3,37 +3,27 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::charge::{Accused, Charge, Doubt};
 use super::publish::Outcome;
 use super::work::{Entry, Work};
 use super::{Pipeline, Sink, now};
-use crate::domain::batcher::Size;
 use crate::domain::bisect::{Search, Step};
-use crate::domain::caps::Kind;
 use crate::domain::record::RejectReason;
-use crate::provider::{Attempts, CallOutcome, Cap, Embedder, Failure, SuspendReason, Verdict};
+use crate::provider::{Attempts, CallOutcome, Embedder, Failure, SuspendReason, Verdict};
 
 /// So many refusals at the door, with successes of others between them, are not the door's.
 const PATIENCE: u32 = 12;
+
+/// So many of them are no chance: nobody else waits for it, and the half of a search is bad.
+const ITS_OWN: u32 = 3;
 
 /// The longest back-off of a batch that fails while others succeed.
 const SOON: Duration = Duration::from_secs(5);
 
 /// The longest pause between calls that fail one after the other.
 const REST: Duration = Duration::from_secs(1);
-
-/// A batch that was too big, and is sent in parts.
-pub(super) struct Cut {
-    kind: Kind,
-    /// Records whose part is not taken yet.
-    left: usize,
-    /// The largest part that was taken.
-    taken: Size,
-    /// What the refusal told, and its message. It may be a text that was quoted back: the parts tell.
-    told: Option<(u64, String)>,
-}
 
 impl<E: Embedder, S: Sink> Pipeline<E, S> {
     /// Acts on a failed call. `before` is how many calls had succeeded when it was sent.
@@ -93,7 +83,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         } else {
             self.accuse(work, charge);
         }
-        self.ask_canary(now);
+        self.ask_canary_sometimes(now);
     }
 
     /// Takes a call's records back from the wire, without those that left meanwhile. `false`: none is left.
@@ -119,7 +109,11 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         let delay = self.backoff.delay(work.failures, after, self.jitter.f64());
         let labels = [self.metrics.model(), outcome.as_str()];
         self.metrics.api_retries_total.with_label_values(&labels).inc();
-        if hold_off {
+        let before = work.patience.counted();
+        let counted = work.patience.failed(self.successes);
+        if hold_off && outcome != CallOutcome::RateLimited && counted >= ITS_OWN {
+            // Others get through the door, so it is kept shut for this batch only.
+        } else if hold_off {
             self.hold_off(after, now);
         } else {
             self.rest(now);
@@ -127,18 +121,22 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         if charge.otherwise == SuspendReason::Timeout {
             self.gate.congested();
         }
-        let before = work.patience.counted();
-        let counted = work.patience.failed(self.successes);
         // While others succeed, time heals little.
         work.due = now + if counted > before && after.is_none() { delay.min(SOON) } else { delay };
         let most = match attempts {
             Attempts::Unlimited if work.is_lone() && outcome == CallOutcome::RateLimited => {
                 // It says nothing about a record. If it lasts it is told as an outage.
                 self.note_failure(charge.otherwise, &charge.message);
+                if let Some(mut search) = work.search.take() {
+                    // The others are not to wait for it.
+                    search.succeeded();
+                    self.go_on(search, work.attempts, None, now);
+                }
                 self.waiting.push_back(work);
                 return;
             }
             // Nor does this, unless it is this batch alone, again and again.
+            Attempts::Unlimited if work.search.is_some() && !work.is_lone() => ITS_OWN,
             Attempts::Unlimited => PATIENCE,
             // A half that only seems bad costs its search a few calls. Retries would cost some at every turn. An overload makes all
             // seem bad, one after the other down to single records.
@@ -183,105 +181,6 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         }
     }
 
-    /// Cuts a batch that is too big. What the provider takes is concluded once it has taken the parts: from what it told, or from their size.
-    fn shrink(&mut self, work: Work, cap: Cap, message: &str, now: Instant) {
-        if work.is_lone() || work.search.is_some() {
-            let reason = RejectReason::TooLarge;
-            let (otherwise, message) = (SuspendReason::BadRequest, message.to_owned());
-            let charge = Charge { reason, otherwise, message, doubt: Doubt::Slight };
-            self.convict(work, &charge, now);
-            return;
-        }
-        let (kind, told) = match cap {
-            Cap::Records(told) => (Kind::Records, told.map(|told| told as u64)),
-            Cap::Tokens(told) => (Kind::Tokens, told),
-            Cap::Bytes(told) => (Kind::Bytes, told.map(|told| told as u64)),
-        };
-        // A limit that this batch keeps is not why it was refused.
-        let told = told.filter(|told| *told > 0 && *told < kind.of(&work.size()));
-        let records = work.entries.len();
-        let mut most = records.div_ceil(2);
-        if let (Some(told), Kind::Records) = (told, kind) {
-            most = usize::try_from(told).unwrap_or(most);
-        }
-        let told = told.map(|told| (told, message.to_owned()));
-        let cut = match (told, work.part_of) {
-            (None, Some(cut)) => Some(cut),
-            (told, _) => {
-                self.uncut(&work);
-                Some(self.cut(kind, records, told))
-            }
-        };
-        for part in work.entries.chunks(most) {
-            let mut part =
-                Work::new(&*self.embedder, part.to_vec(), work.attempts, None, self.successes, now);
-            part.part_of = cut;
-            self.waiting.push_back(part);
-        }
-    }
-
-    fn cut(&mut self, kind: Kind, records: usize, told: Option<(u64, String)>) -> u64 {
-        self.ids += 1;
-        self.cuts.insert(self.ids, Cut { kind, left: records, taken: Size::default(), told });
-        self.ids
-    }
-
-    /// One record of it is refused alone, or was given up: its size may have said nothing of the others.
-    fn uncut(&mut self, work: &Work) {
-        if let Some(cut) = work.part_of {
-            self.cuts.remove(&cut);
-        }
-    }
-
-    /// A part of a refused batch was taken. Once all are, its size mattered.
-    pub(super) fn part_taken(&mut self, work: &Work, now: Instant) {
-        let Some(id) = work.part_of else { return };
-        let Some(cut) = self.cuts.get_mut(&id) else { return };
-        let size = work.size();
-        cut.left = cut.left.saturating_sub(size.records);
-        if cut.kind.of(&size) > cut.kind.of(&cut.taken) {
-            cut.taken = size;
-        }
-        if cut.left > 0 {
-            return;
-        }
-        let Some(cut) = self.cuts.remove(&id) else { return };
-        let before = *self.caps.limits();
-        let why = match cut.told {
-            Some((told, why)) => {
-                self.caps.told(cut.kind, told);
-                why
-            }
-            None => {
-                self.caps.taken(cut.kind, &cut.taken, now);
-                "a larger batch was refused, its parts were taken".to_owned()
-            }
-        };
-        if *self.caps.limits() != before {
-            self.limits_changed(&why);
-        }
-    }
-
-    /// Tries larger batches again, when that is due.
-    pub(super) fn grow(&mut self, now: Instant) {
-        if self.caps.grow(now) {
-            self.limits_changed("the provider may take larger batches again");
-        }
-    }
-
-    fn limits_changed(&mut self, why: &str) {
-        let limits = *self.caps.limits();
-        info!(
-            records = limits.max_records,
-            tokens = limits.max_tokens,
-            bytes = limits.max_bytes,
-            why,
-            "batches have other limits from now on"
-        );
-        self.batcher.set_limits(limits);
-        self.show_limits();
-    }
-
     fn accuse(&mut self, work: Work, charge: Charge) {
         self.accused.push(Accused { work, charge, after: self.ids });
     }
@@ -299,7 +198,9 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             let Accused { mut work, charge, .. } = accused;
             if !work.is_lone() || work.sent > 1 {
                 self.convict(work, &charge, now);
-            } else if work.refusals < charge.doubt.refusals() {
+            } else if work.refusals < charge.doubt.refusals()
+                || !work.is_refused_for(charge.doubt.time(), now)
+            {
                 // Perhaps all were refused for a moment.
                 work.due = match charge.doubt {
                     Doubt::Grave => now + self.backoff.delay(work.refusals, None, self.jitter.f64()),
@@ -314,7 +215,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
 
     /// A call's records are bad, or the error is nobody's: one is a dead letter once that is proven, of many the bad ones are looked
     /// for.
-    fn convict(&mut self, mut work: Work, charge: &Charge, now: Instant) {
+    pub(super) fn convict(&mut self, mut work: Work, charge: &Charge, now: Instant) {
         if work.entries.len() < work.sent {
             // The bad one may be among those that left meanwhile.
             self.waiting.push_back(work);
@@ -323,6 +224,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         self.uncut(&work);
         if work.is_lone() && work.search.is_none() {
             work.refusals += 1;
+            work.refused_since.get_or_insert(now);
             self.accuse(work, charge.clone());
             return;
         }
@@ -356,6 +258,7 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
                         let mut work =
                             Work::new(&*self.embedder, vec![entry], attempts, None, self.successes, now);
                         work.refusals = charge.doubt.searched();
+                        work.refused_since = Some(now);
                         self.accuse(work, charge.clone());
                     }
                     // Only a failed call makes a lone record bad, and a failed call brings its charge.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info};
 
-use super::charge::Accused;
+use super::charge::{Accused, Doubt};
 use super::{Ended, Pipeline, Sink, now};
 use crate::admin::SuspendedBy;
 use crate::provider::{Attempts, CallOutcome, Embedder, Failure, SuspendReason, Verdict};
@@ -120,12 +120,18 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         suspension.next = now + suspension.interval.max(Duration::from_secs(1));
         if !self.canary.in_flight {
             self.embedder.refresh_key();
-            self.ask_canary(now);
+            self.canary_leaves(now);
         }
     }
 
-    /// Sends the canary if none is on its way.
+    /// Sends the canary if none is on its way. While suspended only a probe does, when it is due.
     pub(super) fn ask_canary(&mut self, now: Instant) {
+        if self.suspension.is_none() {
+            self.canary_leaves(now);
+        }
+    }
+
+    fn canary_leaves(&mut self, now: Instant) {
         if !self.canary.in_flight {
             self.canary.in_flight = true;
             self.canary.asked = Some(now);
@@ -135,11 +141,15 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
 
     /// Asks now and then, for work that fails while nothing else is tried.
     pub(super) fn ask_canary_sometimes(&mut self, now: Instant) {
-        let pause = LEAST_BETWEEN.min(self.config.provider.probe.cap);
+        let pause = self.least_between();
         let lately = |at: Instant| now.saturating_duration_since(at) < pause;
         if !self.canary.asked.is_some_and(lately) {
             self.ask_canary(now);
         }
+    }
+
+    fn least_between(&self) -> Duration {
+        LEAST_BETWEEN.min(self.config.provider.probe.cap)
     }
 
     /// Asks for the accused's sake, where nothing else may prove them guilty.
@@ -154,7 +164,10 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         if self.suspension.is_some() || self.canary.in_flight || !self.needs_the_canary() {
             return None;
         }
-        Some(self.gate.held(now).max(self.canary.not_before).unwrap_or(now))
+        // Where all that is accused is nearly sure to be the settings', a word a second is enough.
+        let grave = self.accused.iter().all(|accused| accused.charge.doubt == Doubt::Grave);
+        let rested = self.canary.asked.filter(|_| grave).map(|asked| asked + self.least_between());
+        Some(self.gate.held(now).max(self.canary.not_before).max(rested).unwrap_or(now))
     }
 
     /// Whoever is accused is tried again: a harmless word fares no better.

@@ -1,7 +1,7 @@
 //! One batch's life: its records, its bytes, its attempts.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -50,6 +50,8 @@ pub(super) struct Work {
     pub(super) part_of: Option<u64>,
     /// How often it was refused alone, each time with a success after it.
     pub(super) refusals: u32,
+    /// Since when.
+    pub(super) refused_since: Option<Instant>,
     /// Whether it was taken back from a call that hung.
     pub(super) given_up: bool,
     pub(super) due: Instant,
@@ -77,6 +79,7 @@ impl Work {
             search,
             part_of: None,
             refusals: 0,
+            refused_since: None,
             given_up: false,
             due,
         }
@@ -100,6 +103,11 @@ impl Work {
     pub(super) fn size(&self) -> Size {
         let bytes = self.entries.iter().map(|entry| entry.bytes).sum();
         Size { tokens: self.tokens, records: self.entries.len(), bytes }
+    }
+
+    /// Whether its refusals alone began so long ago.
+    pub(super) fn is_refused_for(&self, time: Duration, now: Instant) -> bool {
+        self.refused_since.is_some_and(|since| now.saturating_duration_since(since) >= time)
     }
 
     /// Whether it is one record.

@@ -180,32 +180,41 @@ impl Client {
 
     /// One call; once more without `encoding_format` where the server knows only that it does not know it. Both count as one, once
     /// a run (for each call that is in flight then).
-    async fn call(&self, body: Bytes) -> Result<Answer, Lost> {
+    async fn call(&self, body: Bytes, cached: bool) -> Result<Answer, Lost> {
         let bare = if self.adapts { wire::without_encoding(&body) } else { None };
-        let Some(bare) = bare else { return self.exchange(body).await };
+        let Some(bare) = bare else { return self.exchange(body, cached).await };
         if self.refused_encoding.load(Relaxed) {
-            return self.exchange(bare).await;
+            return self.exchange(bare, cached).await;
         }
-        let answer = self.exchange(body).await?;
+        let answer = self.exchange(body, cached).await?;
         if !triage::refuses_encoding(&answer) {
             return Ok(answer);
         }
-        let answer = self.exchange(bare).await?;
+        let answer = self.exchange(bare, cached).await?;
         // Otherwise the field was not why: a text that is quoted back may name it.
-        if (200..300).contains(&answer.status) && !self.refused_encoding.swap(true, Relaxed) {
+        let helped = (200..300).contains(&answer.status) && !wire::holds_error(&answer.body);
+        if helped && !self.refused_encoding.swap(true, Relaxed) {
             info!("the provider refuses encoding_format: it is left out from now on");
         }
         Ok(answer)
     }
 
-    async fn exchange(&self, body: Bytes) -> Result<Answer, Lost> {
-        let request = self.http.post(self.url.clone()).body(body);
+    async fn exchange(&self, body: Bytes, cached: bool) -> Result<Answer, Lost> {
+        let mut headers = self.headers.clone();
+        if !cached {
+            headers.remove(CACHE);
+        }
+        let request = self.http.post(self.url.clone()).body(body).headers(headers);
         self.answer(request, self.body_cap).await
     }
 
-    /// Sends a request with our headers and the key, and reads the answer as far as `body_cap`.
-    async fn answer(&self, request: reqwest::RequestBuilder, body_cap: usize) -> Result<Answer, Lost> {
-        let mut request = request.headers(self.headers.clone());
+    async fn within(&self, call: impl Future<Output = Result<Answer, Lost>>) -> Result<Answer, Failure> {
+        let called = tokio::time::timeout(self.timeout, call).await;
+        called.unwrap_or(Err(Lost::Deadline(self.timeout))).map_err(triage::lost)
+    }
+
+    /// Sends a request with the key, and reads the answer as far as `body_cap`.
+    async fn answer(&self, mut request: reqwest::RequestBuilder, body_cap: usize) -> Result<Answer, Lost> {
         if let Some((name, key)) = self.keyring.header()
             && !self.headers.contains_key(&name)
         {
@@ -257,7 +266,10 @@ impl Client {
         let mut failure = triage::answer(answer, count, fault, self.hint_cap, SystemTime::now());
         failure.message = self.keyring.redacted(failure.message);
         for value in self.headers.values().filter(|value| value.is_sensitive()) {
-            failure.message = key::hidden(failure.message, &String::from_utf8_lossy(value.as_bytes()));
+            // A scheme before it, a name: only a part may come back.
+            for part in String::from_utf8_lossy(value.as_bytes()).split([' ', '=', ';', ',']) {
+                failure.message = key::hidden(failure.message, part);
+            }
         }
         failure
     }
@@ -270,8 +282,11 @@ impl Embedder for Client {
     }
 
     async fn send(&self, body: Bytes) -> Result<Answer, Failure> {
-        let called = tokio::time::timeout(self.timeout, self.call(body)).await;
-        called.unwrap_or(Err(Lost::Deadline(self.timeout))).map_err(triage::lost)
+        self.within(self.call(body, true)).await
+    }
+
+    async fn probe(&self, body: Bytes) -> Result<Answer, Failure> {
+        self.within(self.call(body, false)).await
     }
 
     fn read(&self, answer: &Answer, count: usize) -> Result<Embeddings, Failure> {

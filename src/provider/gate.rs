@@ -24,6 +24,9 @@ const MOST_OWED: i64 = 16;
 /// The most requests that can be owed.
 const MOST_REQUESTS_OWED: u32 = 16;
 
+/// The most minutes that a full batch may take by a stated limit: with less, no call would come back to correct it.
+const SLOWEST_BATCH: u64 = 10;
+
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// When a call may start.
@@ -246,14 +249,18 @@ impl Gate {
         true
     }
 
+    /// The least tokens a minute that are believed.
+    pub fn least_followed(&self) -> u64 {
+        self.batch_tokens / SLOWEST_BATCH
+    }
+
     fn follow(&mut self, now: Instant) {
         let parts = [
             (&mut self.requests, self.configured.0, self.stated.requests, 1),
             (&mut self.tokens, self.configured.1, self.stated.tokens, self.batch_tokens),
         ];
         for (part, configured, stated, batch) in parts {
-            // Less than a batch would keep every call waiting for minutes, and then nobody corrects it.
-            let stated = stated.map(|amount| amount.max(batch));
+            let stated = stated.map(|amount| amount.max(batch / SLOWEST_BATCH));
             let Some(rate) = slower(configured, stated) else { continue };
             if part.as_ref().is_none_or(|(present, _)| *present != rate) {
                 *part = Some((rate, Bucket::drained(rate, self.share, batch, now)));

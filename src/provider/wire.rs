@@ -220,8 +220,10 @@ fn parse(body: &[u8], count: usize) -> Result<Envelope, Fault> {
     })
 }
 
-fn holds_error(body: &[u8]) -> bool {
-    let start = &body[..body.len().min(64)];
+/// Whether a body begins as an error does.
+pub(super) fn holds_error(body: &[u8]) -> bool {
+    let start = strip(body);
+    let start = &start[..start.len().min(64)];
     start.windows(7).any(|window| window == b"\"error\"")
 }
 

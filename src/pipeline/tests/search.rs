@@ -175,3 +175,18 @@ async fn an_account_with_a_cent_left_is_asked_ever_more_rarely() {
     assert!((40..=90).contains(&calls), "{calls} calls in 300 s");
     assert_eq!(line.dead_letters(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn access_that_is_refused_for_a_while_costs_no_record_though_probes_get_through() {
+    let line = Line::start(forbidden(), 1);
+    line.assign(1);
+    line.receive(&[(1, 0, "unlucky"), (1, 1, "fine")]);
+    for offset in 2..60 {
+        line.receive(&[(1, offset, "fine")]);
+        pass(LATENCY / 2).await;
+    }
+    // It has been refused more than six times in half a minute, and is not a dead letter yet.
+    assert_eq!(line.dead_letters(), 0);
+    let words = line.calls_with("ping");
+    assert!(words <= 30, "{words} canaries in half a minute");
+}

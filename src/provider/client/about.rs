@@ -74,7 +74,11 @@ impl Client {
 
     async fn ask(&self, path: &str) -> Option<Answer> {
         let url = beside(&self.url, path)?;
-        let asked = tokio::time::timeout(PATIENCE, self.answer(self.http.get(url), MOST_BYTES)).await;
+        let asked = tokio::time::timeout(
+            PATIENCE,
+            self.answer(self.http.get(url).headers(self.headers.clone()), MOST_BYTES),
+        )
+        .await;
         match asked {
             Ok(Ok(answer)) => {
                 debug!(path, status = answer.status, "asked the provider about itself");

@@ -169,7 +169,7 @@ async fn an_answer_beyond_the_cap_is_not_read() {
     for bytes in [told, chunked, bomb] {
         let server = Server::with([Reply::Bytes(bytes)]).await;
         let client = client(&provider(&server.url()));
-        let lost = client.call(client.body(&["t"])).await.expect_err("too large");
+        let lost = client.call(client.body(&["t"]), true).await.expect_err("too large");
         assert_eq!(lost, Lost::TooLarge(cap));
     }
     let failure = triage::lost(Lost::TooLarge(cap));

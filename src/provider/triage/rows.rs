@@ -327,7 +327,7 @@ static ROWS: [Row; 29] = [
                         "overloaded",
                     ]))
         },
-        // A refusal at the door, as a rate limit is: it says nothing about the records. 529 is also what a server says that failed.
+        // A refusal at the door, as a rate limit is: it says nothing about the records, unless one batch alone meets it. 529 is also what a server says that failed.
         verdict: |case| match case.status {
             529 => held(case, Attempts::Configured, SuspendReason::Unreachable),
             _ => held(case, Attempts::Unlimited, SuspendReason::Unreachable),

@@ -133,10 +133,21 @@ async fn an_encoding_is_left_out_for_good_only_where_that_helped() {
 #[test]
 fn what_a_server_echoes_of_the_settings_headers_is_hidden() {
     let mut settings = provider("http://host/v1");
-    settings.headers.insert("X-Secret".to_owned(), "HdrSecretValue".to_owned());
+    settings.headers.insert("X-Secret".to_owned(), "Token HdrSecretValue".to_owned());
     let body = br#"{"error":{"message":"no","code":"HdrSecretValue"}}"#;
     let answer = Answer { status: 400, headers: Vec::new(), body: body.as_slice().into() };
     let message = client(&settings).read(&answer, 1).unwrap_err().message;
     assert!(message.contains("[hidden]") && !message.to_lowercase().contains("hdrsecret"), "{message}");
     assert!(message.contains("status 400"), "{message}");
+}
+
+#[tokio::test]
+async fn a_probe_is_never_answered_from_a_cache() {
+    let server = Server::with([good(), good()]).await;
+    let client = client(&provider(&server.url()));
+    client.send(client.body(&["ping"])).await.unwrap();
+    client.probe(client.body(&["ping"])).await.unwrap();
+    let seen = server.seen();
+    assert!(seen[0].contains("x-openrouter-cache: true"), "{}", seen[0]);
+    assert!(!seen[1].contains("x-openrouter-cache") && seen[1].contains(KEY), "{}", seen[1]);
 }
