@@ -1,4 +1,5 @@
-// Loads a compose file as Docker Compose does, checks what this project asks of it, and writes each service's variables to DIR/SERVICE.env.
+// Loads a compose file as Docker Compose does, checks what this project asks of it, and writes what each service is run with to DIR:
+// SERVICE.env (its variables), SERVICE.command and SERVICE.health (words for a shell).
 //
 //	go run . ../../deploy/compose.yaml DIR
 package main
@@ -36,8 +37,10 @@ func main() {
 		for _, fault := range faults(project, service) {
 			wrong = append(wrong, name+": "+fault)
 		}
-		if err := os.WriteFile(filepath.Join(os.Args[2], name+".env"), variables(service), 0o600); err != nil {
-			fatal(err.Error())
+		write(name+".env", variables(service))
+		write(name+".command", quoted(service.Command))
+		if service.HealthCheck != nil {
+			write(name+".health", quoted(service.HealthCheck.Test[1:]))
 		}
 	}
 	if len(wrong) > 0 {
@@ -94,6 +97,9 @@ func faults(project *types.Project, service types.ServiceConfig) []string {
 	if service.Restart == "" {
 		fault("no restart policy")
 	}
+	if test := service.HealthCheck; test != nil && (len(test.Test) < 2 || test.Test[0] != "CMD") {
+		fault("its healthcheck is not of the form [CMD, …]")
+	}
 	if service.HealthCheck == nil && !ends && !slices.Contains(unchecked, service.Name) {
 		fault("no healthcheck")
 	}
@@ -113,16 +119,31 @@ func faults(project *types.Project, service types.ServiceConfig) []string {
 	return found
 }
 
-func variables(service types.ServiceConfig) []byte {
-	var lines []string
+func variables(service types.ServiceConfig) string {
+	var words []string
 	for name, value := range service.Environment {
-		if value == nil || strings.ContainsAny(*value, "\n'") {
-			fatal(fmt.Sprintf("%s: %s has no value, or one that a line of NAME='VALUE' cannot hold", service.Name, name))
+		if value == nil {
+			fatal(fmt.Sprintf("%s: %s has no value", service.Name, name))
 		}
-		lines = append(lines, fmt.Sprintf("%s='%s'\n", name, *value))
+		words = append(words, name+"="+*value)
 	}
-	slices.Sort(lines)
-	return []byte(strings.Join(lines, ""))
+	slices.Sort(words)
+	return quoted(words)
+}
+
+// quoted is a line for a shell, which divides it into these words again.
+func quoted(words []string) string {
+	line := ""
+	for _, word := range words {
+		line += "'" + strings.ReplaceAll(word, "'", `'\''`) + "' "
+	}
+	return line + "\n"
+}
+
+func write(name, content string) {
+	if err := os.WriteFile(filepath.Join(os.Args[2], name), []byte(content), 0o600); err != nil {
+		fatal(err.Error())
+	}
 }
 
 func fatal(message string) {
