@@ -264,12 +264,16 @@ impl Client {
 
     fn failure(&self, answer: &Answer, count: usize, fault: Option<&Fault>) -> Failure {
         let mut failure = triage::answer(answer, count, fault, self.hint_cap, SystemTime::now());
-        failure.message = self.keyring.redacted(failure.message);
-        for value in self.headers.values().filter(|value| value.is_sensitive()) {
-            // A scheme before it, a name: only a part may come back.
-            for part in String::from_utf8_lossy(value.as_bytes()).split([' ', '=', ';', ',']) {
-                failure.message = key::hidden(failure.message, part);
+        // Behind the status stand the server's codes; what is before it is ours.
+        if let Some((words, codes)) = failure.message.rsplit_once(" (status ") {
+            let mut codes = self.keyring.redacted(codes.to_owned());
+            for value in self.headers.values().filter(|value| value.is_sensitive()) {
+                // A scheme before it, a name: only a part may come back.
+                for part in String::from_utf8_lossy(value.as_bytes()).split([' ', '=', ';', ',']) {
+                    codes = key::hidden(codes, part);
+                }
             }
+            failure.message = format!("{words} (status {codes}");
         }
         failure
     }

@@ -134,11 +134,12 @@ async fn an_encoding_is_left_out_for_good_only_where_that_helped() {
 fn what_a_server_echoes_of_the_settings_headers_is_hidden() {
     let mut settings = provider("http://host/v1");
     settings.headers.insert("X-Secret".to_owned(), "Token HdrSecretValue".to_owned());
+    settings.headers.insert("X-Title".to_owned(), "Server of mine".to_owned());
     let body = br#"{"error":{"message":"no","code":"HdrSecretValue"}}"#;
     let answer = Answer { status: 400, headers: Vec::new(), body: body.as_slice().into() };
     let message = client(&settings).read(&answer, 1).unwrap_err().message;
     assert!(message.contains("[hidden]") && !message.to_lowercase().contains("hdrsecret"), "{message}");
-    assert!(message.contains("status 400"), "{message}");
+    assert!(message.starts_with("the server refuses the request (status 400"), "{message}");
 }
 
 #[tokio::test]
