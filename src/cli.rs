@@ -44,6 +44,10 @@ The provider's key comes from EMBEDSTREAM__PROVIDER__API_KEY, or the file that p
 The topics must exist. The log goes to stderr: text on a terminal, JSON otherwise. Health and figures are at \
 http://127.0.0.1:9464 (admin.listen): /readyz, /livez, /status, /metrics.
 
+With --until-end it ends by itself, with 0, once every record is published (or a dead letter) and committed that was in the input \
+topics at the start: for a backfill, a test, a Kubernetes Job. Other members of the group may do a part of it. Records that come \
+later may be embedded too.
+
 SIGTERM or SIGINT drains: calls that are under way are finished, published and committed, within shutdown_deadline. A second \
 signal cuts that short. The exit codes are in `embedstream --help`.";
 
@@ -64,7 +68,7 @@ struct Cli {
 enum Command {
     /// Run the worker until it is told to end by SIGTERM or Ctrl-C
     #[command(after_help = RUN_HELP)]
-    Run(ConfigArgs),
+    Run(run::Run),
     /// Try it out, all on this machine: the worker, an embedded Kafka, a simulated provider
     Demo(demo::Demo),
     /// Validate the settings; with --connect also try brokers, topics and provider

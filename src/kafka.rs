@@ -2,6 +2,7 @@
 //!
 //! Only `source` polls the consumer, and only its `committer` commits, but for the drain of a revoke; only `sink` produces.
 
+pub mod backlog;
 pub mod budget;
 mod commits;
 mod committer;

@@ -2,15 +2,18 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use thiserror::Error;
-use tracing::info;
+use tokio::time::Instant;
+use tracing::{info, warn};
 
 use crate::admin::Health;
 use crate::config::Config;
 use crate::domain::record::Record;
 use crate::input;
 use crate::input::counting::{Counting, CountingError, Learned};
+use crate::kafka::backlog::Backlog;
 use crate::kafka::budget::Budget;
 use crate::kafka::event::Received;
 use crate::kafka::preflight::{self, PreflightError};
@@ -104,6 +107,52 @@ pub fn intake(config: &Config) -> Result<Reading, CountingError> {
         Received { record: Arc::new(record), content, bytes }
     });
     Ok(Reading { intake, learned })
+}
+
+/// How often a bounded run looks how much is left, and how often it says so.
+const LOOK: Duration = Duration::from_secs(1);
+const SAY: Duration = Duration::from_secs(10);
+
+/// Waits until the group has done everything that is in the input topics now.
+pub async fn until_end(config: Arc<Config>) {
+    let mut backlog: Option<Backlog> = None;
+    // When the first look was, how much was left then, and when it was last said.
+    let mut begun: Option<(Instant, u64)> = None;
+    let mut said = Instant::now();
+    loop {
+        let config = Arc::clone(&config);
+        let looked = tokio::task::spawn_blocking(move || {
+            let mut taken = match backlog {
+                Some(taken) => taken,
+                None => match Backlog::take(&config.kafka) {
+                    Ok(taken) => taken,
+                    Err(failure) => return (None, Err(failure)),
+                },
+            };
+            let left = taken.look();
+            (Some(taken), left)
+        });
+        // It cannot panic, and nothing else ends it but the runtime's end.
+        let Ok((kept, left)) = looked.await else { return std::future::pending().await };
+        backlog = kept;
+        match left {
+            Ok(0) => return info!("everything is done that was in the input topics at the start"),
+            Ok(left) => {
+                let (since, all) = *begun.get_or_insert_with(|| {
+                    info!(records = left, "this run ends when these are done");
+                    (Instant::now(), left)
+                });
+                if said.elapsed() >= SAY {
+                    said = Instant::now();
+                    let per_second = all.saturating_sub(left) as f64 / since.elapsed().as_secs_f64();
+                    let seconds_left = (per_second > 0.0).then(|| (left as f64 / per_second).ceil());
+                    info!(left, of = all, per_second = per_second.round(), seconds_left, "going on");
+                }
+            }
+            Err(failure) => warn!(error = %failure, "cannot ask how much is left, asking again"),
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// Runs the line until `shutdown` is done and the group is left, or until a client cannot go on.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::Args;
 use tracing::info;
 
 use super::exit::Failure;
@@ -16,8 +17,17 @@ use crate::worker::{self, Reading};
 /// What the process waits beyond the drain's own deadline before it ends whatever the threads do.
 const BEYOND: Duration = Duration::from_secs(2);
 
-pub(super) fn run(args: &ConfigArgs) -> Result<(), Failure> {
-    let config = Arc::new(args.load()?);
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// End once everything is done that is in the input topics at the start
+    #[arg(long, overrides_with = "until_end")]
+    until_end: bool,
+}
+
+pub(super) fn run(args: &Run) -> Result<(), Failure> {
+    let config = Arc::new(args.config.load()?);
     // Before the first line of the log: a file that is no tokenizer is a mistake in the settings.
     let reading = worker::intake(&config)?;
     log::start(&config.log)?;
@@ -25,9 +35,9 @@ pub(super) fn run(args: &ConfigArgs) -> Result<(), Failure> {
     let limit = config.shutdown_deadline.saturating_add(BEYOND);
     let shutdown = Shutdown::listen(limit)
         .map_err(|error| Failure::Internal(format!("signals cannot be watched: {error}")))?;
-    info!(version = env!("CARGO_PKG_VERSION"), settings = args.name(), "starting");
+    info!(version = env!("CARGO_PKG_VERSION"), settings = args.config.name(), "starting");
     let runtime = runtime()?;
-    let ended = runtime.block_on(work(config, reading, &shutdown));
+    let ended = runtime.block_on(work(config, reading, &shutdown, args.until_end));
     // A question to an unreachable broker may still be under way; nothing is waited for any more.
     runtime.shutdown_background();
     match &ended {
@@ -37,7 +47,12 @@ pub(super) fn run(args: &ConfigArgs) -> Result<(), Failure> {
     ended
 }
 
-async fn work(config: Arc<Config>, reading: Reading, shutdown: &Shutdown) -> Result<(), Failure> {
+async fn work(
+    config: Arc<Config>,
+    reading: Reading,
+    shutdown: &Shutdown,
+    until_end: bool,
+) -> Result<(), Failure> {
     let metrics = Arc::new(worker::metrics(&config));
     let health = Arc::new(Health::new());
     let embedder = Arc::new(client(&config)?);
@@ -51,7 +66,14 @@ async fn work(config: Arc<Config>, reading: Reading, shutdown: &Shutdown) -> Res
         }
     };
     about::log(&config, &embedder).await?;
-    let ended = worker::run(config, embedder, metrics, health, reading, shutdown.first()).await?;
+    let bound = Arc::clone(&config);
+    let enough = async {
+        tokio::select! {
+            () = shutdown.first() => {}
+            () = worker::until_end(bound), if until_end => {}
+        }
+    };
+    let ended = worker::run(config, embedder, metrics, health, reading, enough).await?;
     if let Some(admin) = admin {
         admin.stop().await;
     }

@@ -7,6 +7,7 @@ mod support;
 
 mod answers;
 mod away;
+mod backlog;
 mod bad;
 mod bounded;
 mod brokers;
