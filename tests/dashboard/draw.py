@@ -155,11 +155,13 @@ def draw_lines(figure, box, panel, answers, pixels):
         figures = {"lastNotNull": known[-1] if known else math.nan, "max": max(known, default=math.nan)}
         rows.append((name, color, [figures[calc] for calc in legend["calcs"]]))
     low, high = axes.get_ylim()
-    if defaults.get("custom", {}).get("thresholdsStyle", {}).get("mode") == "dashed":
+    if defaults["custom"].get("thresholdsStyle", {}).get("mode") == "dashed":
         for step in defaults["thresholds"]["steps"][1:]:
             axes.axhline(step["value"], color=COLORS[step["color"]], linestyle="--", linewidth=1)
+    custom = defaults["custom"]
+    low, high = min(low, custom.get("axisSoftMin", low)), max(high, custom.get("axisSoftMax", high))
     axes.set_ylim(defaults.get("min", low), defaults.get("max", high if high > 0 else 1))
-    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=decimals == 0))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda number, _: text(round(number, 12), unit, decimals)))
     clock(axes)
     if legend.get("sortBy"):
