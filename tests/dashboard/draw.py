@@ -22,7 +22,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator  # noqa: E402
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 # Pixels: a dashboard 1,440 wide, a unit of height, the space between panels, a line of text.
 WIDTH, UNIT, GAP, LINE = 1440, 30, 8, 17
-PALETTE = ["#73bf69", "#f2cc0c", "#8ab8ff", "#ff780a", "#f2495c", "#5794f2", "#b877d9", "#705da0", "#37872d", "#fade2a", "#447ebc", "#c15c17", "#890f02"]
+PALETTE = "#73bf69 #f2cc0c #8ab8ff #ff780a #f2495c #5794f2 #b877d9 #705da0 #37872d #fade2a #447ebc #c15c17 #890f02".split()
 COLORS = {"green": "#37872d", "orange": "#ff780a", "red": "#e02f44", "yellow": "#e0b400", "text": "#24292e"}
 
 
@@ -87,7 +87,8 @@ def properties(panel, name):
     found = dict(panel["fieldConfig"]["defaults"].get("custom", {}))
     for override in panel["fieldConfig"]["overrides"]:
         matcher = override["matcher"]
-        if (matcher["id"], matcher["options"]) == ("byName", name) or (matcher["id"] == "byRegexp" and re.search(matcher["options"].strip("/"), name)):
+        assert matcher["id"] == "byName", matcher
+        if matcher["options"] == name:
             found |= {item["id"].removeprefix("custom."): item["value"] for item in override["properties"]}
     return found
 
@@ -110,7 +111,8 @@ def draw_heatmap(figure, box, panel, answers):
     axes = figure.add_axes(inset(box, 0.1))
     masked = [[math.nan if cell < 1e-9 else cell for cell in row] for row in cells]
     axes.pcolormesh(times, range(len(rows)), masked, cmap="Oranges", norm=PowerNorm(0.5), shading="nearest")
-    axes.set_yticks(range(len(rows)), [text(bound, panel["options"]["yAxis"]["unit"]) if bound < math.inf else "+Inf" for bound, _ in rows], fontsize=7)
+    unit = panel["options"]["yAxis"]["unit"]
+    axes.set_yticks(range(len(rows)), [text(bound, unit) if bound < math.inf else "+Inf" for bound, _ in rows], fontsize=7)
     clock(axes)
 
 
