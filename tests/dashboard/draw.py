@@ -71,15 +71,18 @@ def text(number, unit, decimals=None, mappings=()):
     return UNITS[unit](number, decimals)
 
 
-def lines_of(panel, answers):
+def lines_of(panel, kept):
     """(name, times, values) of each series, in the order of the targets."""
     lines = []
     for target in panel["targets"]:
-        series = answers[f"{panel['id']} {target['refId']}"]["range"]
+        series = kept["answers"][f"{panel['id']} {target['refId']}"]["range"]
         for one in sorted(series, key=lambda one: sorted(one["metric"].items())):
             name = re.sub(r"\{\{(\w+)\}\}", lambda label: one["metric"].get(label[1], ""), target["legendFormat"]) or panel["title"]
-            times, values = zip(*[(t / 86400, float(v)) for t, v in one["values"]])
-            lines.append((name, times, values))
+            # A time without a value is a gap in the line.
+            values = {round((t - kept["since"]) / kept["step"]): float(v) for t, v in one["values"]}
+            steps = range(min(values), max(values) + 1)
+            times = [(kept["since"] + step * kept["step"]) / 86400 for step in steps]
+            lines.append((name, times, [values.get(step, math.nan) for step in steps]))
     return lines
 
 
@@ -87,15 +90,14 @@ def properties(panel, name):
     found = dict(panel["fieldConfig"]["defaults"].get("custom", {}))
     for override in panel["fieldConfig"]["overrides"]:
         matcher = override["matcher"]
-        assert matcher["id"] == "byName", matcher
-        if matcher["options"] == name:
+        if matcher["options"] == name if matcher["id"] == "byName" else re.search(matcher["options"].strip("/"), name):
             found |= {item["id"].removeprefix("custom."): item["value"] for item in override["properties"]}
     return found
 
 
-def draw_stat(figure, box, panel, answers):
+def draw_stat(figure, box, panel, kept):
     defaults = panel["fieldConfig"]["defaults"]
-    now = answers[f"{panel['id']} {panel['targets'][0]['refId']}"].get("instant")
+    now = kept["answers"][f"{panel['id']} {panel['targets'][0]['refId']}"].get("instant")
     number = float(now[0]["value"][1]) if now else math.nan
     said = text(number, defaults["unit"], defaults.get("decimals"), defaults.get("mappings", ())) if now else defaults.get("noValue", "No data")
     color = next((step["color"] for step in reversed(defaults["thresholds"]["steps"]) if step["value"] is None or number >= step["value"]), "text")
@@ -103,8 +105,8 @@ def draw_stat(figure, box, panel, answers):
     axes.text(0.5, 0.5, said, ha="center", va="center", fontsize=26, color=COLORS[color], weight="bold")
 
 
-def draw_heatmap(figure, box, panel, answers):
-    rows = sorted((math.inf if name == "+Inf" else float(name), dict(zip(times, values))) for name, times, values in lines_of(panel, answers))
+def draw_heatmap(figure, box, panel, kept):
+    rows = sorted((math.inf if name == "+Inf" else float(name), dict(zip(times, values))) for name, times, values in lines_of(panel, kept))
     times = sorted({time for _, row in rows for time in row})
     # Buckets are cumulative.
     cells = [[max(0.0, row.get(t, 0) - (rows[at - 1][1].get(t, 0) if at else 0)) for t in times] for at, (_, row) in enumerate(rows)]
@@ -130,11 +132,11 @@ def inset(box, legend):
     return [left + width * 0.13, bottom + height * legend, width * 0.85, height * (0.96 - legend)]
 
 
-def draw_lines(figure, box, panel, answers, pixels):
+def draw_lines(figure, box, panel, kept, pixels):
     defaults, legend = panel["fieldConfig"]["defaults"], panel["options"]["legend"]
     unit, decimals = defaults["unit"], defaults.get("decimals")
     rows = []
-    drawn = lines_of(panel, answers)
+    drawn = lines_of(panel, kept)
     room = 0.35 * pixels[1]
     below = min(room, LINE * (len(drawn) + 1)) if legend["placement"] == "bottom" else 0
     axes = figure.add_axes(inset(box, (below + 22) / pixels[1]))
@@ -211,9 +213,9 @@ def main():
             inner = [box[0] + 0.003, box[1] + 4 / height, box[2] - 0.006, box[3] - 32 / height]
             draw = {"stat": draw_stat, "heatmap": draw_heatmap}.get(panel["type"])
             if draw:
-                draw(figure, inner, panel, kept["answers"])
+                draw(figure, inner, panel, kept)
             else:
-                draw_lines(figure, inner, panel, kept["answers"], (inner[2] * WIDTH, inner[3] * height))
+                draw_lines(figure, inner, panel, kept, (inner[2] * WIDTH, inner[3] * height))
         figure.savefig(out / f"{number + 1}-{row['title'].lower()}.png")
         plt.close(figure)
 
