@@ -27,7 +27,8 @@ Exit codes:
   64  the command line is wrong
   69  brokers, topics, provider or an address are not available at the start
   70  an error within: please report it
-  75  the drain was cut short, by shutdown_deadline, a second signal or an outage
+  75  the drain was cut short, by shutdown_deadline, a second signal or an outage; or run --until-end was
+      told to end before it was through
   78  the configuration is wrong
 
 `embedstream demo` needs no Kafka, key or network: begin there. Then write a settings file, try it with

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::domain::record::Record;
 use crate::input;
 use crate::input::counting::{Counting, CountingError, Learned};
-use crate::kafka::backlog::Backlog;
+use crate::kafka::backlog::{Backlog, BacklogError};
 use crate::kafka::budget::Budget;
 use crate::kafka::event::Received;
 use crate::kafka::preflight::{self, PreflightError};
@@ -34,6 +34,9 @@ pub enum StartError {
     /// A setting that librdkafka refuses.
     #[error(transparent)]
     Kafka(#[from] Refused),
+    /// Where the input topics begin and end.
+    #[error(transparent)]
+    Backlog(#[from] BacklogError),
     /// The question to the brokers was cut off.
     #[error("the check of brokers and topics was cut off")]
     CutOff,
@@ -113,24 +116,27 @@ pub fn intake(config: &Config) -> Result<Reading, CountingError> {
 const LOOK: Duration = Duration::from_secs(1);
 const SAY: Duration = Duration::from_secs(10);
 
-/// Waits until the group has done everything that is in the input topics now.
-pub async fn until_end(config: Arc<Config>) {
-    let mut backlog: Option<Backlog> = None;
-    // When the first look was, how much was left then, and when it was last said.
+/// What is in the input topics now.
+///
+/// # Errors
+/// Brokers, topics or settings; no answer.
+pub async fn backlog(config: Arc<Config>) -> Result<Backlog, StartError> {
+    let asking = tokio::task::spawn_blocking(move || {
+        preflight::ask(&config)?;
+        Ok(Backlog::take(&config.kafka)?)
+    });
+    asking.await.map_err(|_| StartError::CutOff)?
+}
+
+/// Waits until the group has done all of it.
+pub async fn work_off(mut backlog: Backlog) {
+    // When the first look was, and how much was left then.
     let mut begun: Option<(Instant, u64)> = None;
     let mut said = Instant::now();
     loop {
-        let config = Arc::clone(&config);
         let looked = tokio::task::spawn_blocking(move || {
-            let mut taken = match backlog {
-                Some(taken) => taken,
-                None => match Backlog::take(&config.kafka) {
-                    Ok(taken) => taken,
-                    Err(failure) => return (None, Err(failure)),
-                },
-            };
-            let left = taken.look();
-            (Some(taken), left)
+            let left = backlog.look();
+            (backlog, left)
         });
         // It cannot panic, and nothing else ends it but the runtime's end.
         let Ok((kept, left)) = looked.await else { return std::future::pending().await };

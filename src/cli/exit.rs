@@ -48,6 +48,11 @@ pub(super) enum Failure {
         "the drain was cut short: what had not finished within shutdown_deadline is done again at the next start"
     )]
     CutShort,
+    /// A bounded run that was told to end.
+    #[error(
+        "told to end before everything was done that was in the input topics at the start; the next run does the rest"
+    )]
+    Unfinished,
 }
 
 impl Failure {
@@ -59,7 +64,7 @@ impl Failure {
             Self::Unavailable(_) => UNAVAILABLE,
             Self::Internal(_) => code(signals::INTERNAL),
             Self::Checks { code, .. } => *code,
-            Self::CutShort => code(signals::CUT_SHORT),
+            Self::CutShort | Self::Unfinished => code(signals::CUT_SHORT),
         }
     }
 
@@ -149,6 +154,7 @@ impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         match error {
             StartError::Preflight(error) => error.into(),
+            StartError::Backlog(_) => Self::Unavailable(error.to_string()),
             StartError::Kafka(_) => Self::Config(error.to_string()),
             StartError::CutOff => Self::Internal(error.to_string()),
         }

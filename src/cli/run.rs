@@ -66,18 +66,35 @@ async fn work(
         }
     };
     about::log(&config, &embedder).await?;
-    let bound = Arc::clone(&config);
+    let mut backlog = None;
+    if until_end {
+        backlog = tokio::select! {
+            taken = worker::backlog(Arc::clone(&config)) => Some(taken?),
+            () = shutdown.first() => return Err(Failure::Unfinished),
+        };
+    }
+    let mut unfinished = backlog.is_some();
     let enough = async {
+        let through = async {
+            match backlog {
+                Some(backlog) => worker::work_off(backlog).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = shutdown.first() => {}
-            () = worker::until_end(bound), if until_end => {}
+            () = through => unfinished = false,
         }
     };
     let ended = worker::run(config, embedder, metrics, health, reading, enough).await?;
     if let Some(admin) = admin {
         admin.stop().await;
     }
-    Failure::of(ended)
+    match Failure::of(ended) {
+        // Whoever stopped it must not take it for done: Kubernetes counts a Job whose evicted pod ends with 0 as complete.
+        Ok(()) if unfinished => Err(Failure::Unfinished),
+        ended => ended,
+    }
 }
 
 /// The client of the settings' provider.

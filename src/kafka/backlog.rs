@@ -5,9 +5,10 @@
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
+use thiserror::Error;
 use tokio::time::Instant;
 use tracing::debug;
 
@@ -20,6 +21,11 @@ const ASK: Duration = Duration::from_secs(10);
 const READ: Duration = Duration::from_secs(2);
 /// A position that has not moved for so many looks, and for twice, four times as many, may stand before records that nobody is shown.
 const STILL: u32 = 4;
+
+/// Nobody says where the input topics begin and end.
+#[derive(Debug, Error)]
+#[error("cannot ask where the input topics end: {0}")]
+pub struct BacklogError(#[from] KafkaError);
 
 /// The records between the group's positions and the ends that were seen first.
 pub struct Backlog {
@@ -63,14 +69,20 @@ impl Backlog {
     ///
     /// # Errors
     /// No answer; a topic that is not there.
-    pub fn take(settings: &Kafka) -> Result<Self, KafkaError> {
+    pub fn take(settings: &Kafka) -> Result<Self, BacklogError> {
         let mut client = super::consumer(settings, 1);
-        // It tells the end of what is shown to readers.
-        let client: BaseConsumer = client.set("enable.partition.eof", "true").create()?;
+        // The end of what is shown to readers is told; figures of the client are nobody's business.
+        client.set("enable.partition.eof", "true").set("statistics.interval.ms", "0");
+        let client: BaseConsumer = client.create()?;
         let mut left = Vec::new();
         for topic in &settings.input_topics {
             let metadata = client.fetch_metadata(Some(topic), ASK)?;
-            for found in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
+            let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+            // A topic without partitions would be done at once.
+            if partitions.clone().count() == 0 {
+                return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition).into());
+            }
+            for found in partitions {
                 let (first, end) = client.fetch_watermarks(topic, found.id(), ASK)?;
                 let partition = TopicPartition { topic: topic.as_str().into(), partition: found.id() };
                 left.push(Left { partition, next: first, end, still: 0 });
@@ -96,7 +108,9 @@ impl Backlog {
         for left in &mut self.left {
             let name = (left.partition.topic.to_string(), left.partition.partition);
             match committed.get(&name) {
-                Some(KafkaOffset::Offset(next)) => left.committed(*next),
+                Some(KafkaOffset::Offset(next)) if is_there(&self.client, left, *next)? => {
+                    left.committed(*next)
+                }
                 _ => left.committed(left.next),
             }
             // Markers of transactions have offsets too, and so has what was aborted; a position may stand before them for good.
@@ -108,6 +122,15 @@ impl Backlog {
         self.left.retain(|left| !left.is_done());
         Ok(self.left.iter().map(|left| u64::try_from(left.end - left.next).unwrap_or(0)).sum())
     }
+}
+
+/// Whether the topic reaches so far. A position beyond its end is another topic's of the same name, which was deleted: the worker begins anew.
+fn is_there(client: &BaseConsumer, left: &Left, next: i64) -> KafkaResult<bool> {
+    if next <= left.end {
+        return Ok(true);
+    }
+    let (_, end) = client.fetch_watermarks(&left.partition.topic, left.partition.partition, ASK)?;
+    Ok(next <= end)
 }
 
 /// Whether a reader would be shown nothing between the position and the end.

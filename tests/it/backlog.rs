@@ -1,23 +1,28 @@
 //! A bounded run: `run --until-end` ends by itself when everything is done that was there when it began.
 
 use std::fs;
+use std::process::Command;
 use std::time::Duration;
 
-use embedstream::simulator::Settings;
+use embedstream::simulator::{Faults, Settings};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use tempfile::TempDir;
 
 use crate::support::broker::Broker;
 use crate::support::http;
 use crate::support::line::Line;
-use crate::support::process::Process;
+use crate::support::process::{Process, Signal};
 use crate::support::records::Outgoing;
-use crate::support::{on_a_real_broker, on_each_broker, unique};
+use crate::support::{eventually, on_a_real_broker, on_each_broker, unique};
 
 const SOON: Duration = Duration::from_secs(60);
 
 on_each_broker! {
     ends_when_all_is_done,
     ends_when_another_member_has_done_it,
+    is_not_through_where_it_was_told_to_end,
+    takes_no_missing_topic_for_an_empty_one,
+    takes_no_position_beyond_the_end_for_a_done_one,
 }
 on_a_real_broker! {
     is_not_kept_by_what_no_reader_is_shown,
@@ -40,14 +45,20 @@ fn line(broker: &Broker) -> Line<'_> {
     )
 }
 
+/// Starts a bounded run.
+fn start(line: &Line<'_>, change: impl Fn(String) -> String) -> Process {
+    let directory = TempDir::new().expect("there is room for a test's files");
+    let file = directory.path().join("config.yaml");
+    fs::write(&file, change(line.settings(http::free_address()))).expect("there is room for a test's files");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_embedstream"));
+    // Twice, as a chart and its user may give it.
+    command.args(["run", "--until-end", "--until-end", "--config"]).arg(file);
+    Process::spawn(command, &[], directory)
+}
+
 /// Runs to the end; gives back the log.
 fn run(line: &Line<'_>) -> String {
-    let directory = tempfile::TempDir::new().expect("there is room for a test's files");
-    let file = directory.path().join("config.yaml");
-    fs::write(&file, line.settings(http::free_address())).expect("there is room for a test's files");
-    let file = file.to_str().expect("its name is text");
-    // Twice, as a chart and its user may give it.
-    let mut process = Process::start(&["run", "--until-end", "--config", file, "--until-end"], &[]);
+    let mut process = start(line, |settings| settings);
     assert_eq!(process.wait(SOON).code(), Some(0), "{}", process.stderr());
     process.stderr()
 }
@@ -59,6 +70,7 @@ fn ends_when_all_is_done(broker: &Broker) {
     assert_eq!(broker.read(&line.output).len(), 300, "{log}");
     assert_eq!(line.committed(), 300);
     assert!(log.contains("everything is done that was in the input topics at the start"), "{log}");
+    assert!(!log.contains("Statistics"), "{log}");
     // Nothing is left to do.
     run(&line);
     assert_eq!(broker.read(&line.output).len(), 300);
@@ -74,6 +86,41 @@ fn ends_when_another_member_has_done_it(broker: &Broker) {
     let log = run(&line);
     assert_eq!(line.committed(), 300, "{log}");
     assert_eq!(other.process.ended(), None, "the other one goes on");
+}
+
+/// Kubernetes counts a Job as complete whose evicted pod ends with 0.
+fn is_not_through_where_it_was_told_to_end(broker: &Broker) {
+    let line = line(broker);
+    broker.produce(&line.input, documents(0, 300));
+    // The provider takes no call: nothing can be done.
+    line.simulator.set_faults(Faults::parse("- then: {status: 503}").expect("a script"));
+    let mut process = start(&line, |settings| settings);
+    eventually(SOON, "it says how much there is to do", || {
+        process.stderr().contains("this run ends when these are done").then_some(())
+    });
+    process.signal(Signal::Term);
+    assert_eq!(process.wait(SOON).code(), Some(75), "{}", process.stderr());
+    line.simulator.set_faults(Faults::none());
+    run(&line);
+    assert_eq!((line.committed(), broker.read(&line.output).len()), (300, 300));
+}
+
+fn takes_no_missing_topic_for_an_empty_one(broker: &Broker) {
+    let line = line(broker);
+    for topic in [&line.input, &line.output] {
+        let mut process = start(&line, |settings| settings.replace(topic, "missing"));
+        assert_eq!(process.wait(SOON).code(), Some(69), "{}", process.stderr());
+        assert!(process.stderr().contains("topic `missing`"), "{}", process.stderr());
+    }
+}
+
+/// As after a topic was deleted and created anew.
+fn takes_no_position_beyond_the_end_for_a_done_one(broker: &Broker) {
+    let line = line(broker);
+    broker.produce(&line.input, documents(0, 10));
+    broker.commit(&line.group, &line.input, 0, 9_999);
+    run(&line);
+    assert_eq!((broker.read(&line.output).len(), line.committed()), (10, 10));
 }
 
 /// Two transactions; what the second one holds, which is aborted, and the markers of both have offsets.
