@@ -18,6 +18,7 @@ pub mod refusal;
 mod shared;
 pub mod sink;
 pub mod source;
+mod tail;
 
 pub use message::panic_is_caught;
 use rdkafka::ClientConfig;

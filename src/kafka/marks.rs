@@ -13,12 +13,16 @@ pub(super) struct Marks {
     began: Option<Position>,
     /// Where a partition without a committed position begins, as the broker says.
     initial: Option<Position>,
+    /// Up to here there is nothing to read, but for what was taken and is settled.
+    passed: Option<Position>,
 }
 
 impl Marks {
     /// Counts a record taken.
     pub(super) fn took(&mut self, offset: Offset) {
         self.polled += 1;
+        // Then the topic is another one of the same name, or there was something to read after all.
+        self.passed = self.passed.filter(|end| offset.0 >= end.next());
         self.began.get_or_insert_with(|| Position::at(offset.0));
     }
 
@@ -33,6 +37,13 @@ impl Marks {
         self.initial = Some(initial);
     }
 
+    /// Takes up that nothing can be read from `from` up to `end`. What is under way, or has moved since that was asked, keeps it back.
+    pub(super) fn pass(&mut self, from: Position, end: Position) {
+        if self.uncommitted() == 0 && self.committable().is_none_or(|at| at == from) {
+            self.passed = Some(end);
+        }
+    }
+
     /// Records taken and not settled.
     pub(super) fn uncommitted(&self) -> u64 {
         self.polled - self.settled
@@ -40,7 +51,7 @@ impl Marks {
 
     /// What may be committed: never past a record that was taken and is not settled.
     pub(super) fn committable(&self) -> Option<Position> {
-        self.position.or(self.began).or(self.initial)
+        self.position.or(self.began).or(self.initial).max(self.passed)
     }
 }
 
@@ -65,5 +76,31 @@ mod tests {
         assert_eq!(marks.committable(), Some(Position::at(70)));
         marks.settled(&settled(1, Some(Position::at(71))));
         assert_eq!((marks.committable(), marks.uncommitted()), (Some(Position::at(71)), 1));
+    }
+    #[test]
+    fn a_position_passes_what_is_shown_to_nobody_and_no_record() {
+        let mut marks = Marks::default();
+        let settled = |count, at| Progress {
+            generation: Generation(1),
+            position: Some(Position::at(at)),
+            settled: count,
+        };
+        marks.took(Offset(70));
+        marks.pass(Position::at(70), Position::at(75));
+        assert_eq!(marks.committable(), Some(Position::at(70)), "a record is under way");
+        marks.settled(&settled(1, 71));
+        marks.pass(Position::at(70), Position::at(75));
+        assert_eq!(marks.committable(), Some(Position::at(71)), "it has moved since that was asked");
+        marks.pass(Position::at(71), Position::at(75));
+        assert_eq!(marks.committable(), Some(Position::at(75)));
+        marks.took(Offset(75));
+        assert_eq!(marks.committable(), Some(Position::at(75)));
+        marks.settled(&settled(2, 76));
+        assert_eq!(marks.committable(), Some(Position::at(76)));
+        // The topic is deleted and created anew.
+        marks.pass(Position::at(76), Position::at(80));
+        marks.took(Offset(0));
+        marks.settled(&settled(3, 1));
+        assert_eq!(marks.committable(), Some(Position::at(1)));
     }
 }

@@ -18,6 +18,7 @@ use super::event::{Assigned, End, Event};
 use super::marks::Marks;
 use super::positions;
 use super::shared::{Client, Lane, Membership, lock};
+use super::tail::{self, Standing, Suspect};
 use crate::config::Start;
 use crate::domain::record::{Generation, TopicPartition};
 
@@ -42,10 +43,10 @@ impl ClientContext for Membership {
 
     fn stats(&self, statistics: Statistics) {
         self.look_for_brokers(&statistics);
-        let mut ends = Vec::new();
-        let lanes = lock(&self.shared.lanes);
+        let (mut ends, mut suspects) = (Vec::new(), Vec::new());
+        let mut lanes = lock(&self.shared.lanes);
         let commits = lock(&self.shared.commits);
-        for (partition, lane) in &lanes.held {
+        for (partition, lane) in &mut lanes.held {
             let Some(figures) = statistics
                 .topics
                 .get(&*partition.topic)
@@ -56,12 +57,20 @@ impl ClientContext for Membership {
             // Readers of committed records stop at the last stable offset.
             let end = if figures.ls_offset >= 0 { figures.ls_offset } else { figures.hi_offset };
             if end >= 0 {
-                let committed = commits.committed(lane.generation);
-                ends.push(End { generation: lane.generation, end, committed });
+                let generation = lane.generation;
+                let committed = commits.committed(generation);
+                ends.push(End { generation, end, committed });
+                let lags = committed.filter(|at| at.next() < end && lane.marks.uncommitted() == 0);
+                if let Some(committed) = lags
+                    && lane.standing.look(committed.next())
+                {
+                    suspects.push(Suspect { generation, partition: partition.clone(), committed });
+                }
             }
         }
         drop((lanes, commits));
         self.shared.tell(Event::Ends(ends));
+        tail::look(&self.shared, suspects);
     }
 }
 
@@ -133,7 +142,7 @@ impl Membership {
             queue.set_nonempty_callback(move || budget.unpark());
             let generation = lanes.next_generation();
             opened.push(Assigned { generation, partition: partition.clone() });
-            let lane = Lane { generation, queue, marks: Marks::default() };
+            let lane = Lane { generation, queue, marks: Marks::default(), standing: Standing::default() };
             lanes.held.insert(partition, lane);
         }
         opened

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rdkafka::ClientConfig;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::KafkaResult;
@@ -16,6 +17,7 @@ use super::budget::Budget;
 use super::commits::Commits;
 use super::event::Event;
 use super::marks::Marks;
+use super::tail::Standing;
 use crate::config::Start;
 use crate::domain::ledger::Progress;
 use crate::domain::record::{Generation, TopicPartition};
@@ -33,6 +35,7 @@ pub(super) struct Lane {
     pub(super) generation: Generation,
     pub(super) queue: PartitionQueue<Membership>,
     pub(super) marks: Marks,
+    pub(super) standing: Standing,
 }
 
 #[derive(Default)]
@@ -68,6 +71,9 @@ pub(super) struct Shared {
     pub(super) topics: Vec<String>,
     /// Whether one of them is being looked for.
     pub(super) looking: AtomicBool,
+    /// Settings of what reads beside the consumer, and whether it reads.
+    pub(super) reader: ClientConfig,
+    pub(super) reading: AtomicBool,
     /// Statistics in a row that showed no connected broker.
     pub(super) silent: AtomicU32,
     pub(super) revoke_deadline: Duration,

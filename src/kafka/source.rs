@@ -25,6 +25,7 @@ use super::event::{Event, Received};
 use super::message::{self, Topics};
 use super::missing;
 use super::shared::{Client, Lane, Lanes, Membership, Shared, lock, now, take_up};
+use super::tail;
 use crate::config::Config;
 use crate::domain::ledger::Progress;
 use crate::domain::record::{Content, Generation, Record, RejectReason, TopicPartition};
@@ -84,6 +85,8 @@ impl Source {
             left_uncommitted: AtomicBool::new(false),
             topics: config.kafka.input_topics.clone(),
             looking: AtomicBool::new(false),
+            reader: tail::settings(&config.kafka),
+            reading: AtomicBool::new(false),
             silent: AtomicU32::new(0),
             revoke_deadline: config.kafka.revoke_deadline,
             shutdown_deadline: config.shutdown_deadline,

@@ -8,13 +8,16 @@ use crate::support::broker::Broker;
 use crate::support::line::{Line, Worker};
 use crate::support::process::{Process, Signal};
 use crate::support::records::Outgoing;
-use crate::support::{eventually, http, on_each_broker};
+use crate::support::{eventually, http, on_a_real_broker, on_each_broker};
 
 const SOON: Duration = Duration::from_secs(60);
 
 on_each_broker! {
     begins_at_the_end_if_asked_to,
     goes_on_at_the_first_record_where_its_position_is_lost,
+}
+on_a_real_broker! {
+    has_no_lag_where_nothing_is_left_to_read,
 }
 
 fn settings() -> Settings {
@@ -151,4 +154,27 @@ fn a_drain_without_brokers_ends_in_its_time() {
     let log = worker.process.stderr();
     assert_eq!(status.code(), Some(75), "after {took:?}; {log}");
     assert!(!log.contains("the drain has not ended within its time"), "{log}");
+}
+
+/// What is shown to no reader has offsets, and would be lag for ever: markers of transactions, what was aborted, what was deleted unread.
+fn has_no_lag_where_nothing_is_left_to_read(broker: &Broker) {
+    let line = Line::new(broker, 2, settings());
+    broker.produce_in_transactions(&line.input, [(true, documents(0, 20)), (false, documents(20, 120))]);
+    let ends: i64 = broker.ends(&line.input).values().sum();
+    assert!(ends > 120, "markers have offsets: {ends}");
+    let mut first = line.ready_worker();
+    line.wait_done(SOON, &first);
+    assert_eq!(broker.read(&line.output).len(), 20);
+    first.process.signal(Signal::Term);
+    assert_eq!(first.process.wait(SOON).code(), Some(0));
+
+    broker.produce(&line.input, documents(120, 220));
+    broker.delete_all_records(&line.input);
+    let second = line.ready_worker();
+    line.wait_done(SOON, &second);
+    assert_eq!(broker.read(&line.output).len(), 20);
+    // It goes on behind them.
+    broker.produce(&line.input, documents(220, 230));
+    line.wait_done(SOON, &second);
+    assert_eq!(broker.read(&line.output).len(), 30);
 }

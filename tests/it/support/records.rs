@@ -143,6 +143,27 @@ pub(super) fn produce(address: &str, topic: &str, outgoing: impl IntoIterator<It
     assert_eq!(deliveries.acknowledged.load(Ordering::Relaxed), sent);
 }
 
+pub(super) fn produce_in_transactions<O: IntoIterator<Item = Outgoing>>(
+    address: &str,
+    topic: &str,
+    transactions: impl IntoIterator<Item = (bool, O)>,
+) {
+    let mut settings = settings(address);
+    settings.set("transactional.id", super::unique("upstream")).set("partitioner", "murmur2_random");
+    let producer: BaseProducer<Deliveries> =
+        settings.create_with_context(Deliveries::default()).expect("the settings are fixed");
+    producer.init_transactions(ALL).expect("the broker takes transactions");
+    for (commits, outgoing) in transactions {
+        producer.begin_transaction().expect("none is open");
+        for record in outgoing {
+            send(&producer, topic, &record);
+        }
+        producer.flush(ALL).expect("the broker acknowledges in time");
+        if commits { producer.commit_transaction(ALL) } else { producer.abort_transaction(ALL) }
+            .expect("the broker ends a transaction");
+    }
+}
+
 fn send(producer: &BaseProducer<Deliveries>, topic: &str, record: &Outgoing) {
     let mut message = BaseRecord::<[u8], [u8]>::to(topic);
     message.key = record.key.as_deref();

@@ -1,0 +1,154 @@
+//! What lies between a position and its partition's end and is shown to no reader: markers of transactions, what was aborted, what was deleted
+//! unread. The consumer passes over it without a word, so a position would stand before it, and its lag stay, until the next record comes.
+//!
+//! A reader of its own finds out: it is asked where the partition ends, and then reads from the position on. What it is shown first lies at or
+//! behind that end, or there is nothing to lose between the two.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::message::Message;
+use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
+use tokio::time::Instant;
+use tracing::debug;
+
+use super::shared::{Shared, lock};
+use crate::config::Kafka;
+use crate::domain::record::{Generation, Position, TopicPartition};
+
+/// How long a question may take.
+const ASK: Duration = Duration::from_secs(10);
+/// How long a partition is read.
+const READ: Duration = Duration::from_secs(2);
+/// After so many looks at a position that has not moved it is asked about, then after twice, four times as many.
+const STILL: u32 = 4;
+
+/// Whether a position moves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Standing {
+    at: i64,
+    looks: u32,
+}
+
+impl Standing {
+    /// Takes up where the position is; `true` when it has stood for so long that it is time to ask.
+    pub(super) fn look(&mut self, at: i64) -> bool {
+        if at == self.at {
+            self.looks = self.looks.saturating_add(1);
+        } else {
+            *self = Self { at, looks: 0 };
+        }
+        self.looks >= STILL && self.looks.is_power_of_two()
+    }
+}
+
+/// A position that stands before its partition's end, with nothing under way.
+pub(super) struct Suspect {
+    pub(super) generation: Generation,
+    pub(super) partition: TopicPartition,
+    pub(super) committed: Position,
+}
+
+/// The settings of a [`Reader`]. It never commits, and joins no group.
+pub(super) fn settings(kafka: &Kafka) -> ClientConfig {
+    let mut settings = super::consumer(kafka, 1);
+    settings
+        .set("enable.partition.eof", "true")
+        // Figures of this client are nobody's business.
+        .set("statistics.interval.ms", "0")
+        // Followers may be behind: the end is the leader's.
+        .set("client.rack", "");
+    settings
+}
+
+/// Reads beside the consumer.
+pub(super) struct Reader {
+    pub(super) client: BaseConsumer,
+}
+
+impl Reader {
+    pub(super) fn new(settings: &ClientConfig) -> KafkaResult<Self> {
+        Ok(Self { client: settings.create()? })
+    }
+
+    /// The offsets of a partition: its first, and the end of what is shown to readers.
+    pub(super) fn bounds(&self, partition: &TopicPartition) -> KafkaResult<(i64, i64)> {
+        self.client.fetch_watermarks(&partition.topic, partition.partition, ASK)
+    }
+
+    /// Whether a reader is shown nothing from `from` up to `end`, which was the end before. `false` also when that stays unknown.
+    pub(super) fn shows_nothing(&self, partition: &TopicPartition, from: i64, end: i64) -> KafkaResult<bool> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&partition.topic, partition.partition, KafkaOffset::Offset(from))?;
+        self.client.assign(&list)?;
+        let since = Instant::now();
+        let nothing = loop {
+            match self.client.poll(READ.saturating_sub(since.elapsed())) {
+                Some(Ok(message)) => break message.offset() >= end,
+                Some(Err(KafkaError::PartitionEOF(_))) => break true,
+                // The client goes on trying.
+                Some(Err(_)) if since.elapsed() < READ => {}
+                Some(Err(_)) | None => break false,
+            }
+        };
+        self.client.unassign()?;
+        Ok(nothing)
+    }
+
+    /// The end up to which a reader is shown nothing from `from` on; `None` where there is something, or that stays unknown.
+    fn end_of_nothing(&self, partition: &TopicPartition, from: i64) -> KafkaResult<Option<i64>> {
+        let (_, end) = self.bounds(partition)?;
+        Ok((end > from && self.shows_nothing(partition, from, end)?).then_some(end))
+    }
+}
+
+/// Asks about positions that stand, on a thread of its own, and moves those that have nothing before them. Does nothing while that goes on.
+pub(super) fn look(shared: &Arc<Shared>, suspects: Vec<Suspect>) {
+    if suspects.is_empty() || shared.reading.swap(true, Ordering::AcqRel) {
+        return;
+    }
+    let reading = Arc::clone(shared);
+    let thread = std::thread::spawn(move || {
+        if let Err(failure) = move_on(&reading, &suspects) {
+            debug!(error = %failure, "cannot ask what is left of a partition");
+        }
+        reading.reading.store(false, Ordering::Release);
+        reading.budget.unpark();
+    });
+    shared.keep(thread);
+}
+
+fn move_on(shared: &Shared, suspects: &[Suspect]) -> KafkaResult<()> {
+    let reader = Reader::new(&shared.reader)?;
+    for Suspect { generation, partition, committed } in suspects {
+        if shared.leaving.get().is_some() {
+            break;
+        }
+        let Some(end) = reader.end_of_nothing(partition, committed.next())? else { continue };
+        let mut lanes = lock(&shared.lanes);
+        if let Some(lane) = lanes.held.get_mut(partition).filter(|lane| lane.generation == *generation) {
+            debug!(%partition, from = committed.next(), end, "nothing to read is left before the end");
+            lane.marks.pass(*committed, Position::at(end));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_that_stands_is_asked_about_ever_more_rarely() {
+        let mut standing = Standing::default();
+        let looks: Vec<u32> = (0..40).filter(|_| standing.look(6)).collect();
+        assert_eq!(looks, [4, 8, 16, 32], "the first look moves it");
+        assert!(!standing.look(7), "it has moved");
+        let looks: Vec<u32> = (0..10).filter(|_| standing.look(7)).collect();
+        assert_eq!(looks, [3, 7]);
+    }
+}
