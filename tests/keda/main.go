@@ -8,11 +8,10 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"slices"
 
+	"embedstream/tests/keda/scalers"
 	"github.com/IBM/sarama"
 	"github.com/go-logr/logr"
-	"github.com/kedacore/keda/v2/pkg/scalers"
 	"github.com/kedacore/keda/v2/pkg/scalers/scalersconfig"
 	ctrl "sigs.k8s.io/controller-runtime"
 )
@@ -56,21 +55,16 @@ func (r *release) asks(kind string) seen {
 }
 
 // expect asks KEDA and compares.
-func (r *release) expect(what string, value int64, active bool, replicas int64) {
-	kind, wanted := r.scaled.Spec.Triggers[0].Type, seen{value, active, replicas}
-	if got := r.asks(kind); got != wanted {
-		fail("%s: %v; expected was %v (committed %v, end %v)", what, got, wanted, r.committed(), r.offsets(r.topic, sarama.OffsetNewest))
+func (r *release) expect(what string, wanted seen) {
+	if got := r.asks(r.scaled.Spec.Triggers[0].Type); got != wanted {
+		fail("%s, %s: %v; expected was %v (committed %v, ends %v)", r.topic, what, got, wanted, r.committed(), r.offsets(r.topic, sarama.OffsetNewest))
 	}
 	for other := range types {
 		if got := r.asks(other); got != wanted {
-			fail("%s: %v, but %s says %v", what, wanted, other, got)
+			fail("%s, %s: %v, but trigger type %s says %v", r.topic, what, wanted, other, got)
 		}
 	}
-	fmt.Printf("ok  %s: %v\n", what, wanted)
-}
-
-func (r *release) reaches(what string, wanted []int64) {
-	eventually(fmt.Sprintf("%s: not %v is committed", what, wanted), func() bool { return slices.Equal(r.committed(), wanted) })
+	fmt.Printf("ok  %s, %s: %v\n", r.topic, what, wanted)
 }
 
 func main() {
@@ -78,7 +72,7 @@ func main() {
 	ctrl.SetLogger(logr.Discard())
 	w.client = get(sarama.NewClient([]string{w.broker}, client()))
 	w.admin = get(sarama.NewClusterAdminFromClient(w.client))
-	w.topics(map[string]int32{"dead-letters": 1})
+	must(w.admin.CreateTopic("dead-letters", &sarama.TopicDetail{NumPartitions: 1, ReplicationFactor: 1}, false))
 	fast, slow, silent := w.simulator("20ms"), w.simulator("500ms"), w.simulator("1h")
 	w.idle(fast)
 	w.history(fast, silent)

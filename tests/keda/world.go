@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -42,10 +43,10 @@ func client() *sarama.Config {
 	return config
 }
 
-func (w *world) topics(names map[string]int32) {
-	for name, partitions := range names {
-		must(w.admin.CreateTopic(name, &sarama.TopicDetail{NumPartitions: partitions, ReplicationFactor: 1}, false))
-	}
+// topics creates a topic and the one of its outputs.
+func (w *world) topics(name string, partitions int32) {
+	must(w.admin.CreateTopic(name, &sarama.TopicDetail{NumPartitions: partitions, ReplicationFactor: 1}, false))
+	must(w.admin.CreateTopic(name+".out", &sarama.TopicDetail{NumPartitions: 1, ReplicationFactor: 1}, false))
 }
 
 // render asks Helm for the release of a topic: its own settings (kafka, limits, …) and values of keda over what all have here.
@@ -120,14 +121,19 @@ func (w *world) simulator(latency string) string {
 	return url
 }
 
-// run starts a worker with the settings that the chart renders. Only where it listens is ours.
+// run starts a worker with the settings that the chart renders (only where it listens is ours), and waits until it is in its group.
 func (r *release) run() *process {
 	file := filepath.Join(r.dir, r.topic+".yaml")
 	must(os.WriteFile(file, []byte(r.settings), 0o600))
 	free := get(net.Listen("tcp", "127.0.0.1:0"))
 	address := free.Addr().String()
 	must(free.Close())
-	return r.start([]string{"EMBEDSTREAM__ADMIN__LISTEN=" + address}, "run", "--config", file)
+	p := r.start([]string{"EMBEDSTREAM__ADMIN__LISTEN=" + address}, "run", "--config", file)
+	eventually("a worker is not ready", func() bool {
+		answer, err := http.Get("http://" + address + "/readyz")
+		return err == nil && answer.Body.Close() == nil && answer.StatusCode == http.StatusOK
+	})
+	return p
 }
 
 // end is what Kubernetes does when it scales in.
