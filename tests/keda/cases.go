@@ -62,7 +62,7 @@ func (w *world) history(provider, silent string) {
 	worker.end()
 }
 
-// onePartition: all of the lag is in one of six partitions. More replicas would halve its share of the limits, and so on.
+// onePartition: all of the lag is in one of six partitions. With more replicas that partition would have a smaller share of the limits.
 func (w *world) onePartition(provider string) {
 	w.topics("one", 6)
 	r := w.render("one", 6, provider, nil, nil, nil)
@@ -150,5 +150,5 @@ func (r *release) commits(wanted []int64) {
 func (r *release) fault(what string, today, right seen) {
 	// The worker looks at the ends every two seconds.
 	time.Sleep(6 * time.Second)
-	r.expect(fmt.Sprintf("%s (a fault of the worker: should be %v)", what, right), today)
+	r.expect(fmt.Sprintf("%s (FAULT of the worker: should be %v)", what, right), today)
 }

@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime"
 
 	"embedstream/tests/keda/scalers"
 	"github.com/IBM/sarama"
@@ -68,6 +69,8 @@ func (r *release) expect(what string, wanted seen) {
 }
 
 func main() {
+	// What it starts dies with the thread that started it.
+	runtime.LockOSThread()
 	w := &world{helm: os.Args[1], chart: os.Args[2], worker: os.Args[3], broker: os.Args[4], dir: os.Args[5]}
 	ctrl.SetLogger(logr.Discard())
 	w.client = get(sarama.NewClient([]string{w.broker}, client()))
