@@ -10,7 +10,8 @@ use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use thiserror::Error;
 use tracing::debug;
 
-use super::tail::{self, Reader, Standing};
+use super::marks::Standing;
+use super::tail::{self, Reader};
 use crate::config::Kafka;
 use crate::domain::record::TopicPartition;
 

@@ -15,10 +15,10 @@ use tracing::{error, info, warn};
 
 use super::drain::{self, Closed};
 use super::event::{Assigned, End, Event};
-use super::marks::Marks;
+use super::marks::{Marks, Standing};
 use super::positions;
 use super::shared::{Client, Lane, Membership, lock};
-use super::tail::{self, Standing, Suspect};
+use super::tail::{self, Suspect};
 use crate::config::Start;
 use crate::domain::record::{Generation, TopicPartition};
 

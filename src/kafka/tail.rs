@@ -24,27 +24,6 @@ use crate::domain::record::{Generation, Position, TopicPartition};
 const ASK: Duration = Duration::from_secs(10);
 /// How long a partition is read.
 const READ: Duration = Duration::from_secs(2);
-/// After so many looks at a position that has not moved it is asked about, then after twice, four times as many.
-const STILL: u32 = 4;
-
-/// Whether a position moves.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Standing {
-    at: i64,
-    looks: u32,
-}
-
-impl Standing {
-    /// Takes up where the position is; `true` when it has stood for so long that it is time to ask.
-    pub(super) fn look(&mut self, at: i64) -> bool {
-        if at == self.at {
-            self.looks = self.looks.saturating_add(1);
-        } else {
-            *self = Self { at, looks: 0 };
-        }
-        self.looks >= STILL && self.looks.is_power_of_two()
-    }
-}
 
 /// A position that stands before its partition's end, with nothing under way.
 pub(super) struct Suspect {
@@ -136,19 +115,4 @@ fn move_on(shared: &Shared, suspects: &[Suspect]) -> KafkaResult<()> {
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_position_that_stands_is_asked_about_ever_more_rarely() {
-        let mut standing = Standing::default();
-        let looks: Vec<u32> = (0..40).filter(|_| standing.look(6)).collect();
-        assert_eq!(looks, [4, 8, 16, 32], "the first look moves it");
-        assert!(!standing.look(7), "it has moved");
-        let looks: Vec<u32> = (0..10).filter(|_| standing.look(7)).collect();
-        assert_eq!(looks, [3, 7]);
-    }
 }
