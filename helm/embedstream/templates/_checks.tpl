@@ -47,6 +47,46 @@
 {{- $problems = append $problems "keda.authenticationRef and keda.triggerAuthentication are both set; write one of them" -}}
 {{- end -}}
 
+{{- if and .Values.networkPolicy.enabled (not .Values.networkPolicy.extraEgress) -}}
+{{- $away := list -}}
+{{- range $setting := list (list "kafka" "brokers") (list "provider" "url") -}}
+{{- if eq "(extraEnv)" (include "embedstream.setting" (prepend $setting $)) -}}
+{{- $away = append $away (join "." (prepend $setting "config")) -}}
+{{- end -}}
+{{- end -}}
+{{- with $away -}}
+{{- $problems = append $problems (printf
+  "networkPolicy.enabled needs to know ports, and extraEnv takes %s from elsewhere; write it there, or its port into networkPolicy.extraEgress"
+  (join " and " .)
+) -}}
+{{- end -}}
+{{- end -}}
+
+{{- if and .Values.job.enabled .Values.sidecars -}}
+{{- $problems = append $problems
+  (print
+  "job.enabled and sidecars are both set, and a Job does not end while a sidecar runs; "
+  "write it into initContainers with restartPolicy: Always (Kubernetes 1.29 or newer), which ends with the worker")
+-}}
+{{- end -}}
+{{- $resources := default dict .Values.resources -}}
+{{- $cpu := or (get (default dict $resources.requests) "cpu") (get (default dict $resources.limits) "cpu") -}}
+{{- if and .Values.autoscaling.enabled (not .Values.autoscaling.metrics) (not $cpu) -}}
+{{- $problems = append $problems
+  (print
+  "autoscaling.enabled scales by percent of resources.requests.cpu, and there is none; "
+  "write for example resources.requests.cpu: 100m, or other metrics into autoscaling.metrics")
+-}}
+{{- end -}}
+{{- $strategy := default dict .Values.updateStrategy -}}
+{{- $rolling := default dict $strategy.rollingUpdate -}}
+{{- $none := list "0" "0%" -}}
+{{- if and (ne (toString $strategy.type) "Recreate") (has (toString $rolling.maxSurge) $none) (has (toString $rolling.maxUnavailable) $none) -}}
+{{- $problems = append $problems
+  "updateStrategy.rollingUpdate.maxSurge and maxUnavailable are both 0, so no pod could ever be replaced; write 1 for one of them"
+-}}
+{{- end -}}
+
 {{- $deadline := default "25s" (include "embedstream.setting" (list . "" "shutdown_deadline")) -}}
 {{- $needed := addf (include "embedstream.seconds" $deadline | float64) 5 -}}
 {{- if eq $deadline "(extraEnv)" -}}
@@ -56,7 +96,7 @@
 {{- end -}}
 {{- if le (float64 .Values.terminationGracePeriodSeconds) $needed -}}
 {{- $problems = append $problems (printf
-  "terminationGracePeriodSeconds: %d is not more than config.shutdown_deadline: %s and 5 s, so Kubernetes would kill a drain; write %d or more"
+  "terminationGracePeriodSeconds: %d is not more than config.shutdown_deadline: %s + 5 s, so Kubernetes would kill a drain; write %d or more"
   (int64 .Values.terminationGracePeriodSeconds) $deadline (add1 (floor $needed | int64))
 ) -}}
 {{- end -}}
@@ -85,6 +125,25 @@
   $monitor
 ) -}}
 {{- end -}}
+{{- $values := get $.Values $monitor -}}
+{{- if $values.enabled -}}
+{{- $interval := include "embedstream.seconds" $values.interval | float64 -}}
+{{- if and $values.scrapeTimeout (gt (include "embedstream.seconds" $values.scrapeTimeout | float64) $interval) -}}
+{{- $problems = append $problems (printf
+  "%s.scrapeTimeout: %s is more than %s.interval: %s, which the Prometheus Operator refuses; write %s or less"
+  $monitor $values.scrapeTimeout $monitor $values.interval $values.interval
+) -}}
+{{- end -}}
+{{- /* Scrapes further apart show it the first refusals only by chance. */ -}}
+{{- $strict := "EmbedstreamAuthRejected" -}}
+{{- $on := and $.Values.prometheusRule.enabled (not (has $strict (default list $.Values.prometheusRule.disabled))) -}}
+{{- if and $on (gt $interval 120.0) -}}
+{{- $problems = append $problems (printf
+  "%s.interval: %s is more than 2m, and %s could never fire; write 2m or less, or %s into prometheusRule.disabled"
+  $monitor $values.interval $strict $strict
+) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{- if and .Values.apiKey.value .Values.apiKey.existingSecret.name -}}
@@ -103,17 +162,22 @@
 -}}
 {{- end -}}
 {{- range $name, $value := default dict $provider.headers -}}
-{{- if and (not (kindIs "invalid" $value)) (regexMatch "(?i)authorization|api-?key|token|secret|password|cookie|credential" $name) -}}
+{{- if and (not (kindIs "invalid" $value)) (regexMatch "(?i)auth([^o]|$|oriz)|(api|subscription)-?key|token|secret|password|cookie|credential" $name) -}}
 {{- $problems = append $problems (printf
   "config.provider.headers.%s would put a secret into a ConfigMap; take it out, and write to extraEnv, from a Secret, EMBEDSTREAM__PROVIDER__HEADERS__%s"
   $name ($name | upper | replace "-" "_")
 ) -}}
 {{- end -}}
 {{- end -}}
+{{- if regexMatch "(?i)[?&]([a-z]+[-_])*(api-?key|key|token|secret|password|sig|signature)=" (toString (default "" $provider.url)) -}}
+{{- $problems = append $problems
+  "config.provider.url would put a secret into a ConfigMap; take it out, and write to extraEnv, from a Secret, EMBEDSTREAM__PROVIDER__URL"
+-}}
+{{- end -}}
 {{- $kafka := default dict $config.kafka -}}
 {{- range $section := list "client" "consumer" "producer" -}}
 {{- range $name := include "embedstream.leaves" (list (default dict (get $kafka $section)) "") | fromYamlArray -}}
-{{- if regexMatch "password|passphrase|secret|jaas|key\\.pem$" $name -}}
+{{- if regexMatch "password|passphrase|secret|jaas|key\\.pem$|oauthbearer\\.config$" $name -}}
 {{- $problems = append $problems (printf
   "config.kafka.%s.%q would put a secret into a ConfigMap; take it out, and write to extraEnv, from a Secret, EMBEDSTREAM__KAFKA__%s__%s"
   $section $name (upper $section) ($name | upper | replace "." "_")
@@ -137,12 +201,14 @@
 ) -}}
 {{- end -}}
 {{- end -}}
-{{- range .Values.prometheusRule.disabled -}}
+{{- range $list := list "disabled" "kept" -}}
+{{- range get $.Values.prometheusRule $list -}}
 {{- if not (has . $known) -}}
 {{- $problems = append $problems (printf
-  "prometheusRule.disabled: there is no alert %s; write one of %s"
-  . (join ", " $known)
+  "prometheusRule.%s: there is no alert %s; write one of %s"
+  $list . (join ", " $known)
 ) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

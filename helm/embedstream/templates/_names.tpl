@@ -29,16 +29,16 @@ characters; a word of at most nine leaves all of them.
 {{- default $own .Values.serviceAccount.name -}}
 {{- end -}}
 
-{{/* What selectors hold: a change of anything else must not orphan pods. */}}
+{{/* What selectors hold, as text, for a release may be called 123: a change of anything else must not orphan pods. */}}
 {{- define "embedstream.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "embedstream.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "embedstream.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{/* The test's pod has another name, or selectors would take it for a worker. */}}
 {{- define "embedstream.checkLabels" -}}
-app.kubernetes.io/name: {{ printf "%s-check" (include "embedstream.name" . | trunc 57) }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ printf "%s-check" (include "embedstream.name" . | trunc 57) | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{/* The labels of every object but pods, which would restart with each new version of the chart. */}}

@@ -39,7 +39,7 @@ volumeMounts:
 
 {{/* What the worker's pod and the test's share. */}}
 {{- define "embedstream.podBase" -}}
-serviceAccountName: {{ include "embedstream.serviceAccountName" . }}
+serviceAccountName: {{ include "embedstream.serviceAccountName" . | quote }}
 automountServiceAccountToken: {{ .Values.serviceAccount.automount }}
 enableServiceLinks: false
 {{- with .Values.imagePullSecrets }}
@@ -51,7 +51,7 @@ securityContext:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .Values.runtimeClassName }}
-runtimeClassName: {{ . }}
+runtimeClassName: {{ . | quote }}
 {{- end }}
 {{- with .Values.nodeSelector }}
 nodeSelector:
@@ -64,13 +64,13 @@ tolerations:
 volumes:
   - name: config
     configMap:
-      name: {{ include "embedstream.fullname" . }}
+      name: {{ include "embedstream.fullname" . | quote }}
   {{- with include "embedstream.apiKeySecret" . }}
   - name: api-key
     secret:
-      secretName: {{ . }}
+      secretName: {{ . | quote }}
       items:
-        - key: {{ ternary "api-key" $.Values.apiKey.existingSecret.key (ne $.Values.apiKey.value "") }}
+        - key: {{ ternary "api-key" $.Values.apiKey.existingSecret.key (ne $.Values.apiKey.value "") | quote }}
           path: {{ include "embedstream.apiKeyPath" $ | base }}
   {{- end }}
   - name: tmp
@@ -89,9 +89,9 @@ A dict of context, args and, for a Job, restartPolicy.
 {{- $port := include "embedstream.port" .context -}}
 metadata:
   annotations:
-    checksum/config: {{ include "embedstream.settings" .context | sha256sum }}
+    checksum/config: {{ include "embedstream.settings" .context | sha256sum | quote }}
     {{- with .context.Values.apiKey.value }}
-    checksum/secret: {{ sha256sum . }}
+    checksum/secret: {{ sha256sum . | quote }}
     {{- end }}
     {{- with .context.Values.podAnnotations }}
     {{- toYaml . | nindent 4 }}
@@ -104,7 +104,7 @@ spec:
   restartPolicy: {{ . }}
   {{- end }}
   {{- with .context.Values.priorityClassName }}
-  priorityClassName: {{ . }}
+  priorityClassName: {{ . | quote }}
   {{- end }}
   {{- with .context.Values.affinity }}
   affinity:
@@ -143,4 +143,14 @@ spec:
     {{- with .context.Values.sidecars }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
+{{- end -}}
+
+{{/* The pod template of the Job, and the Job's name, which carries its hash. */}}
+{{- define "embedstream.jobTemplate" -}}
+{{- $args := concat (list "run" "--config" (include "embedstream.configPath" .) "--until-end") (default list .Values.job.args) -}}
+{{- include "embedstream.podTemplate" (dict "context" . "args" $args "restartPolicy" "Never") -}}
+{{- end -}}
+
+{{- define "embedstream.jobName" -}}
+{{- include "embedstream.named" (list . (include "embedstream.jobTemplate" . | sha256sum | trunc 8)) -}}
 {{- end -}}

@@ -110,19 +110,60 @@ Lists become text with commas. A variable whose value the chart cannot know give
 {{- $seconds -}}
 {{- end -}}
 
-{{/* The ports of a list of hosts, as YAML: host, host:port, PROTOCOL://host:port, [::1]:port. */}}
-{{- define "embedstream.brokerPorts" -}}
+{{/*
+The ports of brokers and provider, as a YAML list: host, host:port, PROTOCOL://host:port, [::1]:port; http://host, HTTPS://host:port.
+What a variable takes from elsewhere is not known and gives none.
+*/}}
+{{- define "embedstream.egressPorts" -}}
 {{- $ports := list -}}
-{{- range splitList "," (include "embedstream.setting" (list . "kafka" "brokers")) -}}
-{{- $ports = append $ports (regexFind ":[0-9]+$" (trim .) | trimPrefix ":" | default "9092" | int) -}}
+{{- $brokers := include "embedstream.setting" (list . "kafka" "brokers") -}}
+{{- if ne $brokers "(extraEnv)" -}}
+{{- range splitList "," $brokers -}}
+{{- $ports = append $ports (regexFind ":[0-9]+$" (trim .) | trimPrefix ":" | default "9092") -}}
 {{- end -}}
-{{- toYaml $ports -}}
+{{- end -}}
+{{- $url := include "embedstream.setting" (list . "provider" "url") | lower -}}
+{{- if ne $url "(extraenv)" -}}
+{{- $written := regexFind ":[0-9]+$" (regexFind "^[a-z]+://[^/?#]+" $url) | trimPrefix ":" -}}
+{{- $ports = append $ports (default (ternary "80" "443" (hasPrefix "http://" $url)) $written) -}}
+{{- end -}}
+{{- toYaml ($ports | uniq | sortAlpha) -}}
 {{- end -}}
 
-{{- define "embedstream.providerPort" -}}
-{{- $url := include "embedstream.setting" (list . "provider" "url") -}}
-{{- $written := regexFind ":[0-9]+$" (regexFind "^[a-z]+://[^/?#]+" $url) | trimPrefix ":" -}}
-{{- default (ternary "80" "443" (hasPrefix "http://" $url)) $written -}}
+{{/* The consumer's security.protocol in upper case; empty: none is written. It can be written in parts, and by a variable. */}}
+{{- define "embedstream.securityProtocol" -}}
+{{- $kafka := default dict (get (include "embedstream.settings" . | fromYaml) "kafka") -}}
+{{- $variables := default list .Values.extraEnv -}}
+{{- $protocol := "" -}}
+{{- range $section := list "client" "consumer" -}}
+{{- $own := default dict (get $kafka $section) -}}
+{{- $parts := get $own "security" -}}
+{{- if kindIs "map" $parts -}}
+{{- $protocol = default $protocol $parts.protocol -}}
+{{- end -}}
+{{- $protocol = default $protocol (get $own "security.protocol") -}}
+{{- range $variables -}}
+{{- if eq .name (printf "EMBEDSTREAM__KAFKA__%s__SECURITY_PROTOCOL" (upper $section)) -}}
+{{- $protocol = default "(extraEnv)" .value -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- toString $protocol | trim | upper -}}
+{{- end -}}
+
+{{/* Whether no pod at all is as it should be: there is a Job, which ends, or KEDA goes down to 0. */}}
+{{- define "embedstream.mayBeNone" -}}
+{{- if or .Values.job.enabled (and .Values.keda.enabled (eq (int .Values.keda.minReplicas) 0)) -}}true{{- end -}}
+{{- end -}}
+
+{{/* The alerts that are left out, as a YAML list. */}}
+{{- define "embedstream.disabledAlerts" -}}
+{{- $disabled := default list .Values.prometheusRule.disabled -}}
+{{- $idle := "EmbedstreamNotConsuming" -}}
+{{- if and (include "embedstream.mayBeNone" .) (not (has $idle (default list .Values.prometheusRule.kept))) -}}
+{{- $disabled = append $disabled $idle -}}
+{{- end -}}
+{{- toYaml (uniq $disabled) -}}
 {{- end -}}
 
 {{/* The alerts' groups, as YAML below `groups`: the file is a list of them, or a map that has it. */}}
