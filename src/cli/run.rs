@@ -66,13 +66,14 @@ async fn work(
         }
     };
     about::log(&config, &embedder).await?;
-    let mut backlog = None;
-    if until_end {
-        backlog = tokio::select! {
+    let backlog = if until_end {
+        tokio::select! {
             taken = worker::backlog(Arc::clone(&config)) => Some(taken?),
             () = shutdown.first() => return Err(Failure::Unfinished),
-        };
-    }
+        }
+    } else {
+        None
+    };
     let mut unfinished = backlog.is_some();
     let enough = async {
         let through = async {

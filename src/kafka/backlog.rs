@@ -2,8 +2,6 @@
 //!
 //! The group's committed positions tell, so it does not matter which member works it off. A client of its own asks: it joins nothing.
 
-use std::time::Duration;
-
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
@@ -11,12 +9,9 @@ use thiserror::Error;
 use tracing::debug;
 
 use super::marks::Standing;
-use super::tail::{self, Reader};
+use super::tail::{self, ASK, Reader};
 use crate::config::Kafka;
 use crate::domain::record::TopicPartition;
-
-/// How long a question may take.
-const ASK: Duration = Duration::from_secs(10);
 
 /// Nobody says where the input topics begin and end.
 #[derive(Debug, Error)]
@@ -65,6 +60,7 @@ impl Backlog {
                 left.push(Left { partition, next: first, end, standing: Standing::default() });
             }
         }
+        left.retain(|left| !left.is_done());
         Ok(Self { reader, left })
     }
 
@@ -73,7 +69,6 @@ impl Backlog {
     /// # Errors
     /// No answer.
     pub fn look(&mut self) -> Result<u64, KafkaError> {
-        self.left.retain(|left| !left.is_done());
         if self.left.is_empty() {
             return Ok(0);
         }

@@ -99,6 +99,7 @@ mod tests {
         marks.settled(&settled(1, Some(Position::at(71))));
         assert_eq!((marks.committable(), marks.uncommitted()), (Some(Position::at(71)), 1));
     }
+
     #[test]
     fn a_position_passes_what_is_shown_to_nobody_and_no_record() {
         let mut marks = Marks::default();

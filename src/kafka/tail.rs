@@ -13,7 +13,6 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
-use tokio::time::Instant;
 use tracing::debug;
 
 use super::shared::{Shared, lock};
@@ -21,7 +20,7 @@ use crate::config::Kafka;
 use crate::domain::record::{Generation, Position, TopicPartition};
 
 /// How long a question may take.
-const ASK: Duration = Duration::from_secs(10);
+pub(super) const ASK: Duration = Duration::from_secs(10);
 /// How long a partition is read.
 const READ: Duration = Duration::from_secs(2);
 
@@ -64,15 +63,11 @@ impl Reader {
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(&partition.topic, partition.partition, KafkaOffset::Offset(from))?;
         self.client.assign(&list)?;
-        let since = Instant::now();
-        let nothing = loop {
-            match self.client.poll(READ.saturating_sub(since.elapsed())) {
-                Some(Ok(message)) => break message.offset() >= end,
-                Some(Err(KafkaError::PartitionEOF(_))) => break true,
-                // The client goes on trying.
-                Some(Err(_)) if since.elapsed() < READ => {}
-                Some(Err(_)) | None => break false,
-            }
+        // The first word counts: after an error the client might have passed over something.
+        let nothing = match self.client.poll(READ) {
+            Some(Ok(message)) => message.offset() >= end,
+            Some(Err(KafkaError::PartitionEOF(at))) => at == partition.partition,
+            Some(Err(_)) | None => false,
         };
         self.client.unassign()?;
         Ok(nothing)
@@ -115,4 +110,38 @@ fn move_on(shared: &Shared, suspects: &[Suspect]) -> KafkaResult<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+
+    use super::*;
+
+    #[test]
+    fn a_record_is_never_nothing() {
+        let cluster = MockCluster::new(1).expect("loopback has a port");
+        cluster.create_topic("t", 1, 1).expect("the name is new");
+        let kafka = Kafka { brokers: cluster.bootstrap_servers(), ..Kafka::default() };
+        let producer: BaseProducer = super::super::producer(&kafka).create().expect("the settings are fixed");
+        for value in ["a", "b", "c"] {
+            producer
+                .send(BaseRecord::<str, str>::to("t").payload(value))
+                .map_err(|(why, _)| why)
+                .expect("room");
+        }
+        producer.flush(ASK).expect("the broker acknowledges");
+        let reader = Reader::new(&settings(&kafka)).expect("the settings are fixed");
+        let partition = TopicPartition { topic: "t".into(), partition: 0 };
+        assert_eq!(reader.bounds(&partition).expect("it answers"), (0, 3));
+        // Each again and again: what an earlier question left behind answers no later one.
+        for _ in 0..3 {
+            for (from, end, nothing) in [(0, 3, false), (3, 3, true), (2, 3, false), (1, 1, true)] {
+                let found = reader.shows_nothing(&partition, from, end).expect("it answers");
+                assert_eq!(found, nothing, "from {from} to {end}");
+            }
+            assert_eq!(reader.end_of_nothing(&partition, 2).expect("it answers"), None);
+        }
+    }
 }
