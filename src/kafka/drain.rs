@@ -12,7 +12,7 @@ use super::event::{Event, Revoke};
 use super::marks::Marks;
 use super::shared::{Shared, lock, now};
 use crate::domain::ledger::Progress;
-use crate::domain::record::{Generation, TopicPartition};
+use crate::domain::record::{Generation, Position, TopicPartition};
 
 /// How long the last commit is waited for: without a broker it would block for a whole session.
 const COMMIT: Duration = Duration::from_secs(3);
@@ -20,7 +20,7 @@ const COMMIT: Duration = Duration::from_secs(3);
 const REPLY_MARGIN: Duration = Duration::from_secs(1);
 /// How often the poll thread looks whether the commit in flight is answered.
 const LOOK: Duration = Duration::from_millis(5);
-/// How often the poll thread says that it lives while it waits.
+/// How often the poll thread says that it lives while it waits, and that of a member that leaves to the group.
 const BEAT: Duration = Duration::from_secs(1);
 
 /// A lane that is no longer polled.
@@ -69,7 +69,12 @@ pub(super) fn drain(shared: &Arc<Shared>, closed: &[Closed]) {
     let generations = closed.iter().map(|lane| lane.generation).collect();
     let (reply, answer) = sync_channel(1);
     shared.tell(Event::Revoked(Revoke { generations, within: times.work, leaving: asked.is_some(), reply }));
-    let committed = match wait(shared, &answer, since + times.reply) {
+    let renew = || {
+        if asked.is_some() {
+            renew(shared, closed);
+        }
+    };
+    let committed = match wait(shared, &answer, since + times.reply, renew) {
         Some(progress) => {
             let positions = positions(shared, closed, &progress);
             positions.count() == 0 || commit(shared, positions, since + times.commit)
@@ -84,16 +89,59 @@ pub(super) fn drain(shared: &Arc<Shared>, closed: &[Closed]) {
     }
 }
 
-/// Waits on the poll thread, which is alive meanwhile.
-fn wait<T>(shared: &Shared, answer: &Receiver<T>, deadline: Instant) -> Option<T> {
+/// Waits on the poll thread, which is alive meanwhile; `each` is called at every [`BEAT`].
+fn wait<T>(shared: &Shared, answer: &Receiver<T>, deadline: Instant, each: impl Fn()) -> Option<T> {
     loop {
         (shared.beat)();
         let left = deadline.saturating_duration_since(now());
         match answer.recv_timeout(left.min(BEAT)) {
             Ok(answer) => return Some(answer),
-            Err(RecvTimeoutError::Timeout) if !left.is_zero() => {}
+            Err(RecvTimeoutError::Timeout) if !left.is_zero() => each(),
             Err(_) => return None,
         }
+    }
+}
+
+/// Commits what is settled until now, or the same again. librdkafka sends no heartbeats for a consumer that has unsubscribed
+/// (rd_kafka_cgrp_join_state_serve), so that a drain as long as `session.timeout.ms` would end outside the group, its commit refused;
+/// the broker counts a commit as a heartbeat.
+fn renew(shared: &Arc<Shared>, closed: &[Closed]) {
+    let settled = shared.progress.borrow().clone();
+    let mut held = Vec::new();
+    let mut list = TopicPartitionList::new();
+    for Closed { generation, partition, marks } in closed {
+        if let Some(position) = committable(*marks, *generation, &settled) {
+            held.push((*generation, position));
+            add(&mut list, partition, position);
+        }
+    }
+    let Some(client) = shared.consumer.get().and_then(Weak::upgrade) else { return };
+    let mut commits = lock(&shared.commits);
+    if held.is_empty() || commits.is_in_flight() {
+        return;
+    }
+    commits.started(held, now());
+    drop(commits);
+    let answering = Arc::clone(shared);
+    shared.keep(std::thread::spawn(move || {
+        let answer = client.commit(&list, CommitMode::Sync);
+        drop((list, client));
+        answering.answered(&answer);
+    }));
+}
+
+/// What may be committed of a lane after the loop has told how far it is.
+fn committable(mut marks: Marks, generation: Generation, settled: &[Progress]) -> Option<Position> {
+    if let Some(lane) = settled.iter().find(|lane| lane.generation == generation) {
+        marks.settled(lane);
+    }
+    marks.committable()
+}
+
+fn add(list: &mut TopicPartitionList, partition: &TopicPartition, position: Position) {
+    let next = KafkaOffset::Offset(position.next());
+    if let Err(failure) = list.add_partition_offset(&partition.topic, partition.partition, next) {
+        error!(error = %failure, %partition, "cannot commit a position");
     }
 }
 
@@ -102,17 +150,9 @@ fn positions(shared: &Shared, closed: &[Closed], progress: &[Progress]) -> Topic
     let mut positions = TopicPartitionList::new();
     let commits = lock(&shared.commits);
     for Closed { generation, partition, marks } in closed {
-        let mut marks = *marks;
-        if let Some(settled) = progress.iter().find(|lane| lane.generation == *generation) {
-            marks.settled(settled);
-        }
-        let new = marks.committable().filter(|at| commits.committed(*generation) != Some(*at));
-        if let Some(position) = new {
-            let next = KafkaOffset::Offset(position.next());
-            if let Err(failure) = positions.add_partition_offset(&partition.topic, partition.partition, next)
-            {
-                error!(error = %failure, %partition, "cannot commit a position");
-            }
+        let new = committable(*marks, *generation, progress);
+        if let Some(position) = new.filter(|at| commits.committed(*generation) != Some(*at)) {
+            add(&mut positions, partition, position);
         }
     }
     positions
@@ -139,7 +179,7 @@ fn commit(shared: &Arc<Shared>, positions: TopicPartitionList, deadline: Instant
         done.try_send(committed).ok();
     });
     shared.keep(committing);
-    let result = wait(shared, &result, deadline);
+    let result = wait(shared, &result, deadline, || {});
     shared.stage("commit", since);
     shared.committed(matches!(result, Some(Ok(()))));
     match result {

@@ -11,6 +11,7 @@ use rdkafka::consumer::BaseConsumer;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::KafkaResult;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use super::budget::Budget;
@@ -62,6 +63,8 @@ pub(super) struct Shared {
     pub(super) metrics: Arc<Metrics>,
     pub(super) group: String,
     pub(super) start: Start,
+    /// What the loop knows of each lane.
+    pub(super) progress: watch::Receiver<Vec<Progress>>,
     /// When the end was asked for.
     pub(super) leaving: OnceLock<Instant>,
     /// Whether positions could not be committed when the group was left.

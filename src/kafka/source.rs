@@ -81,6 +81,7 @@ impl Source {
             metrics,
             group: config.kafka.group_id.clone(),
             start: config.kafka.start,
+            progress: progress_seen.clone(),
             leaving: OnceLock::new(),
             left_uncommitted: AtomicBool::new(false),
             topics: config.kafka.input_topics.clone(),

@@ -9,7 +9,7 @@ use crate::support::laws::{self, Promise, Seen};
 use crate::support::line::Line;
 use crate::support::process::Signal;
 use crate::support::stream::{FAILS_ONE_IN_TEN, REFUSES_POISON, Stream};
-use crate::support::{eventually, on_each_broker};
+use crate::support::{eventually, on_a_real_broker, on_each_broker};
 
 const DONE: Duration = Duration::from_secs(120);
 const END: Duration = Duration::from_secs(40);
@@ -20,6 +20,11 @@ on_each_broker! {
     needs_no_order,
     finishes_what_is_in_flight_on_sigterm,
     survives_joins_leaves_and_kills,
+}
+
+on_a_real_broker! {
+    // The mock cluster does not count a commit as a heartbeat.
+    keeps_its_session_through_a_long_drain,
 }
 
 /// Poison is refused, and one call in ten fails otherwise.
@@ -116,6 +121,25 @@ fn finishes_what_is_in_flight_on_sigterm(broker: &Broker) {
     let worker = line.ready_worker();
     line.wait_done(DONE, &worker);
     assert_eq!(check(&line, stream, Promise::Key).repeated, 0, "the next start repeats nothing");
+}
+
+fn keeps_its_session_through_a_long_drain(broker: &Broker) {
+    // Longer than the session: whoever leaves sends no heartbeats any more.
+    let line = Line::new(broker, 3, settings(9_000, "[]"));
+    let stream = Stream { records: 600, ..stream(broker, 0) };
+    broker.produce(&line.input, stream.outgoing());
+    let mut worker = line.ready_worker();
+    eventually(END, "calls in flight", || (line.simulator.ledger().in_flight > 0).then_some(()));
+    worker.process.signal(Signal::Term);
+    let status = worker.process.wait(END);
+    assert_eq!(status.code(), Some(0), "{}", worker.process.stderr());
+    let published = line.broker.read(&line.output).len();
+    assert!(published > 0, "something was drained");
+    assert_eq!(
+        line.committed(),
+        i64::try_from(published).expect("a number"),
+        "what was published is committed"
+    );
 }
 
 #[test]
