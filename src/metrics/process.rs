@@ -5,12 +5,21 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::sync::OnceLock;
 
 /// Clock ticks in a second where the kernel does not say: what Linux shows programs on all common architectures.
 const TICKS: f64 = 100.0;
 
 /// The entry of the auxiliary vector that holds the clock ticks in a second.
 const AT_CLKTCK: u64 = 17;
+
+/// When the process started. The kernel's `btime` moves with every step of the clock, and each move would look like a restart.
+static STARTED: OnceLock<f64> = OnceLock::new();
+
+/// The first figure that was read.
+fn first(known: &OnceLock<f64>, read: Option<f64>) -> Option<f64> {
+    known.get().copied().or_else(|| read.map(|read| *known.get_or_init(|| read)))
+}
 
 /// Appends the figures that can be read.
 pub(super) fn append(text: &mut String) {
@@ -32,6 +41,7 @@ pub(super) fn append(text: &mut String) {
     let resident = resident.map(|bytes| bytes as f64);
     figure("process_resident_memory_bytes", "gauge", "Resident memory in bytes.", resident);
     let started = stat.zip(booted).map(|(stat, booted)| booted + stat.started_seconds);
+    let started = first(&STARTED, started);
     figure(
         "process_start_time_seconds",
         "gauge",
@@ -121,6 +131,15 @@ mod tests {
     fn the_boot_time_is_found() {
         assert_eq!(boot_seconds("cpu 1 2\nbtime 1700000000\nprocesses 3\n"), Some(1_700_000_000.0));
         assert_eq!(boot_seconds("cpu 1 2\n"), None);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_starts_no_process() {
+        let known = OnceLock::new();
+        assert_eq!(first(&known, None), None);
+        assert_eq!(first(&known, Some(1_700_000_000.5)), Some(1_700_000_000.5));
+        assert_eq!(first(&known, Some(1_700_000_001.5)), Some(1_700_000_000.5));
+        assert_eq!(first(&known, None), Some(1_700_000_000.5));
     }
 
     #[test]
