@@ -95,7 +95,7 @@ instruments! {
     token_estimate_ratio: HistogramVec by ["model"] in ESTIMATE_RATIO.to_vec();
     /// US dollars spent, as the provider reported them or as estimated from tokens and price.
     cost_usd_total: CounterVec by ["model", "source"];
-    /// Records handed to the broker by result (ok: acknowledged; error: refused or not delivered).
+    /// Records handed to the broker by result (ok: acknowledged; refused: the record itself, twice before it is a dead letter; error: not delivered, tried again).
     records_produced_total: IntCounterVec by ["topic", "result"];
     /// Bytes of keys, values and headers that the broker acknowledged.
     output_bytes_total: IntCounterVec by ["topic"];
@@ -205,7 +205,7 @@ impl Metrics {
             self.records_consumed_total.with_label_values(&[topic]);
         }
         for topic in known.outputs {
-            for result in ["ok", "error"] {
+            for result in ["ok", "refused", "error"] {
                 self.records_produced_total.with_label_values(&[*topic, result]);
             }
             self.output_bytes_total.with_label_values(&[*topic]);

@@ -142,6 +142,7 @@ fn closed_sets_exist_from_the_start_with_zero() {
         r#"embedstream_dead_letters_total{group="g",reason="output_refused"} 0"#,
         r#"embedstream_records_skipped_total{reason="tombstone_without_key"} 0"#,
         r#"embedstream_records_produced_total{result="error",topic="dead"} 0"#,
+        r#"embedstream_records_produced_total{result="refused",topic="dead"} 0"#,
         r#"embedstream_api_requests_total{model="m",outcome="rate_limited"} 0"#,
         r#"embedstream_api_retries_total{model="m",reason="timeout"} 0"#,
         r#"embedstream_api_throttle_wait_seconds_total{limit="hold_off",model="m"} 0"#,

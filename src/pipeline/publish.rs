@@ -230,7 +230,8 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
         }
         if !matches!(refusal, Refusal::Full) {
             let destination = self.destination(id).unwrap_or(Destination::Output);
-            let labels = [self.ends.sink.topic(destination), "error"];
+            let result = if matches!(refusal, Refusal::Record(_)) { "refused" } else { "error" };
+            let labels = [self.ends.sink.topic(destination), result];
             self.metrics.records_produced_total.with_label_values(&labels).inc();
         }
         match refusal {

@@ -304,6 +304,9 @@ async fn a_held_partition_that_left_no_longer_makes_the_worker_unready() {
     }
     let refused = || line.metrics.suspended.with_label_values(&["output_refused"]).get();
     assert_eq!((refused(), line.health.readiness().ready), (1, false));
+    let produced =
+        |result| line.metrics.records_produced_total.with_label_values(&["dead-letters", result]).get();
+    assert_eq!((produced("refused"), produced("error")), (2, 0), "nothing is wrong with the topic");
     line.lose(1);
     pass(LATENCY).await;
     assert_eq!((refused(), line.health.readiness().ready), (0, true));
