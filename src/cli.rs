@@ -21,6 +21,8 @@ use clap::{Args, Parser, Subcommand};
 
 use exit::Failure;
 
+use crate::signals::Shutdown;
+
 const AFTER_HELP: &str = "\
 Exit codes:
   0   done; also after a clean drain on SIGTERM or SIGINT
@@ -143,6 +145,11 @@ impl ConfigArgs {
 
 /// Threads beside the cores for blocking work that computes nothing: questions to the broker, names to resolve.
 const WAITING_THREADS: usize = 4;
+
+/// Takes the signals over.
+fn listen() -> Result<Shutdown, Failure> {
+    Shutdown::listen().map_err(|error| Failure::Internal(format!("signals cannot be watched: {error}")))
+}
 
 /// A runtime for a command. Answers are read on as many threads as there are cores, and a few: more would not be faster, and each holds
 /// an answer's memory, and an arena of the allocator for good.

@@ -32,6 +32,7 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 #[derive(Clone, Debug)]
 pub struct Shutdown {
     asked: watch::Receiver<u8>,
+    limit: watch::Sender<Option<Duration>>,
 }
 
 /// Asks by hand: in tests, and where something other than a signal ends the worker. Dropped, it never asks.
@@ -48,25 +49,32 @@ enum CutShort {
 }
 
 impl Shutdown {
-    /// Takes over SIGTERM and SIGINT, for the rest of the process. From now on a second signal, or `limit` after the first (the
-    /// worker's `shutdown_deadline` + 2 s), ends the process with [`CUT_SHORT`], from a thread that waits for nothing else.
+    /// Takes over SIGTERM and SIGINT, for the rest of the process: as early as can be, since the first process of a container does not
+    /// even end by a signal that it has not taken over. From now on a second signal ends the process with [`CUT_SHORT`], from a thread
+    /// that waits for nothing else, and so does the end of the time that [`Self::within`] gives.
     ///
     /// # Errors
     /// The signals cannot be watched, or the thread cannot be started.
-    pub fn listen(limit: Duration) -> io::Result<Self> {
+    pub fn listen() -> io::Result<Self> {
         let (asked, receiver) = watch::channel(0);
+        let (limit, limits) = watch::channel(None);
         let (registered, ready) = mpsc::sync_channel(1);
         thread::Builder::new()
             .name("signals".to_owned())
-            .spawn(move || watch_signals(limit, asked, &registered))?;
+            .spawn(move || watch_signals(limits, asked, &registered))?;
         ready.recv().map_err(|_| io::Error::other("the thread that watches the signals has ended"))??;
-        Ok(Self { asked: receiver })
+        Ok(Self { asked: receiver, limit })
+    }
+
+    /// Gives the drain its time, from the first signal on (the worker's `shutdown_deadline` + 2 s).
+    pub fn within(&self, limit: Duration) {
+        self.limit.send_replace(Some(limit));
     }
 
     /// A shutdown that no signal asks for, and what asks for it.
     pub fn by_hand() -> (Self, Trigger) {
         let (asked, receiver) = watch::channel(0);
-        (Self { asked: receiver }, Trigger { asked })
+        (Self { asked: receiver, limit: watch::Sender::new(None) }, Trigger { asked })
     }
 
     /// Waits until the end was asked for: the worker drains.
@@ -100,7 +108,11 @@ impl Trigger {
 }
 
 /// The thread: registers the signals, says so, follows them, ends the process.
-fn watch_signals(limit: Duration, asked: watch::Sender<u8>, registered: &mpsc::SyncSender<io::Result<()>>) {
+fn watch_signals(
+    limits: watch::Receiver<Option<Duration>>,
+    asked: watch::Sender<u8>,
+    registered: &mpsc::SyncSender<io::Result<()>>,
+) {
     let register = || {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let entered = runtime.enter();
@@ -122,7 +134,7 @@ fn watch_signals(limit: Duration, asked: watch::Sender<u8>, registered: &mpsc::S
             _ = interrupt.recv() => {}
         }
     };
-    let why = match runtime.block_on(follow(next, asked, limit)) {
+    let why = match runtime.block_on(follow(next, asked, limits)) {
         CutShort::Signal => "a second signal cuts the drain short",
         CutShort::Deadline => "the drain has not ended within its time",
     };
@@ -130,7 +142,11 @@ fn watch_signals(limit: Duration, asked: watch::Sender<u8>, registered: &mpsc::S
 }
 
 /// Counts signals; ends when the drain has to.
-async fn follow(mut next: impl AsyncFnMut(), asked: watch::Sender<u8>, limit: Duration) -> CutShort {
+async fn follow(
+    mut next: impl AsyncFnMut(),
+    asked: watch::Sender<u8>,
+    mut limits: watch::Receiver<Option<Duration>>,
+) -> CutShort {
     next().await;
     asked.send_replace(1);
     let first = Instant::now();
@@ -142,12 +158,21 @@ async fn follow(mut next: impl AsyncFnMut(), asked: watch::Sender<u8>, limit: Du
             }
         }
     };
-    match tokio::time::timeout(limit, second).await {
-        Ok(()) => {
+    let over = async {
+        let limit = limits.wait_for(Option::is_some).await.map(|limit| *limit);
+        match limit {
+            Ok(Some(limit)) => tokio::time::sleep_until(first + limit).await,
+            // Nobody says any more how long it may take.
+            _ => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        () = second => {
             asked.send_replace(2);
             CutShort::Signal
         }
-        Err(_) => CutShort::Deadline,
+        () = over => CutShort::Deadline,
     }
 }
 

@@ -128,8 +128,8 @@ pub async fn backlog(config: Arc<Config>) -> Result<Backlog, StartError> {
     asking.await.map_err(|_| StartError::CutOff)?
 }
 
-/// Waits until the group has done all of it.
-pub async fn work_off(mut backlog: Backlog) {
+/// Waits until the group has done all of it; says how far it is, and what keeps it.
+pub async fn work_off(mut backlog: Backlog, health: Arc<Health>) {
     // When the first look was, and how much was left then.
     let mut begun: Option<(Instant, u64)> = None;
     let mut said = Instant::now();
@@ -152,7 +152,8 @@ pub async fn work_off(mut backlog: Backlog) {
                     said = Instant::now();
                     let per_second = all.saturating_sub(left) as f64 / since.elapsed().as_secs_f64();
                     let seconds_left = (per_second > 0.0).then(|| (left as f64 / per_second).ceil());
-                    info!(left, of = all, per_second = per_second.round(), seconds_left, "going on");
+                    let why = health.readiness().why.map(|why| why.message);
+                    info!(left, of = all, per_second = per_second.round(), seconds_left, why, "going on");
                 }
             }
             Err(failure) => warn!(error = %failure, "cannot ask how much is left, asking again"),

@@ -15,8 +15,8 @@ use std::time::Duration;
 use clap::Args;
 
 use super::exit::Failure;
-use super::runtime;
-use crate::signals::{self, Shutdown};
+use super::{listen, runtime};
+use crate::signals;
 use crate::simulator::corpus;
 
 const AFTER_HELP: &str = "\
@@ -78,11 +78,10 @@ impl Demo {
 }
 
 pub(super) fn run(args: &Demo) -> Result<(), Failure> {
+    let shutdown = listen()?;
     let live = args.live.then(|| settings::live(std::env::vars_os())).transpose()?;
     signals::exit_on_panic(crate::kafka::panic_is_caught);
-    let limit = crate::config::Config::default().shutdown_deadline.saturating_add(BEYOND);
-    let shutdown = Shutdown::listen(limit)
-        .map_err(|error| Failure::Internal(format!("signals cannot be watched: {error}")))?;
+    shutdown.within(crate::config::Config::default().shutdown_deadline.saturating_add(BEYOND));
     let runtime = runtime()?;
     let ended = runtime.block_on(stage::play(args, live, &shutdown));
     runtime.shutdown_background();

@@ -7,7 +7,7 @@ use clap::Args;
 use tracing::info;
 
 use super::exit::Failure;
-use super::{ConfigArgs, about, log, runtime};
+use super::{ConfigArgs, about, listen, log, runtime};
 use crate::admin::{Admin, Health};
 use crate::config::Config;
 use crate::provider::client::Client;
@@ -27,14 +27,14 @@ pub(super) struct Run {
 }
 
 pub(super) fn run(args: &Run) -> Result<(), Failure> {
+    // First of all: in a container, what comes before that is lost.
+    let shutdown = listen()?;
     let config = Arc::new(args.config.load()?);
     // Before the first line of the log: a file that is no tokenizer is a mistake in the settings.
     let reading = worker::intake(&config)?;
     log::start(&config.log)?;
     signals::exit_on_panic(crate::kafka::panic_is_caught);
-    let limit = config.shutdown_deadline.saturating_add(BEYOND);
-    let shutdown = Shutdown::listen(limit)
-        .map_err(|error| Failure::Internal(format!("signals cannot be watched: {error}")))?;
+    shutdown.within(config.shutdown_deadline.saturating_add(BEYOND));
     info!(version = env!("CARGO_PKG_VERSION"), settings = args.config.name(), "starting");
     let runtime = runtime()?;
     let ended = runtime.block_on(work(config, reading, &shutdown, args.until_end));
@@ -75,10 +75,11 @@ async fn work(
         None
     };
     let mut unfinished = backlog.is_some();
+    let told = Arc::clone(&health);
     let enough = async {
         let through = async {
             match backlog {
-                Some(backlog) => worker::work_off(backlog).await,
+                Some(backlog) => worker::work_off(backlog, told).await,
                 None => std::future::pending().await,
             }
         };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::exit::Failure;
-use super::runtime;
+use super::{listen, runtime};
 use crate::simulator::{Faults, FaultsError, Hints, MOST_DIMENSIONS, Profile, Settings, Simulator};
 
 const AFTER_HELP: &str = "\
@@ -94,8 +94,8 @@ pub(super) fn run(args: &Simulate) -> Result<(), Failure> {
         hints: args.hints,
         ..Settings::default()
     };
-    let shutdown = crate::signals::Shutdown::listen(Duration::from_secs(5))
-        .map_err(|error| Failure::Internal(format!("signals cannot be watched: {error}")))?;
+    let shutdown = listen()?;
+    shutdown.within(Duration::from_secs(5));
     let runtime = runtime()?;
     runtime.block_on(async {
         let listen = args.listen;

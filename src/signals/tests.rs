@@ -13,6 +13,7 @@ const CHILD: &str = "EMBEDSTREAM_TEST_CHILD";
 /// Follows what the returned sender sends. Within a `LocalSet`, as the future of an async closure is not seen to be `Send`.
 fn following(limit: Duration) -> (UnboundedSender<()>, Shutdown, JoinHandle<CutShort>) {
     let (asked, receiver) = watch::channel(0);
+    let (given, limits) = watch::channel(None);
     let (signal, mut signals) = unbounded_channel();
     let followed = spawn_local(async move {
         let next = async || {
@@ -20,9 +21,11 @@ fn following(limit: Duration) -> (UnboundedSender<()>, Shutdown, JoinHandle<CutS
                 std::future::pending::<()>().await;
             }
         };
-        follow(next, asked, limit).await
+        follow(next, asked, limits).await
     });
-    (signal, Shutdown { asked: receiver }, followed)
+    let shutdown = Shutdown { asked: receiver, limit: given };
+    shutdown.within(limit);
+    (signal, shutdown, followed)
 }
 
 #[tokio::test(start_paused = true)]
@@ -50,6 +53,24 @@ async fn signals_at_once_are_one_wish() {
             signal.send(()).expect("followed");
         }
         shutdown.first().await;
+        assert_eq!(followed.await.expect("no panic"), CutShort::Deadline);
+        assert_eq!(begin.elapsed().as_secs(), 27);
+    };
+    LocalSet::new().run_until(test).await;
+}
+
+/// The settings are read after the signals are taken over.
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_comes_later_counts_from_the_signal_on() {
+    let test = async {
+        let (signal, shutdown, followed) = following(Duration::from_secs(86_400));
+        shutdown.limit.send_replace(None);
+        let begin = Instant::now();
+        signal.send(()).expect("followed");
+        shutdown.first().await;
+        tokio::time::sleep(Duration::from_secs(7)).await;
+        assert!(!followed.is_finished());
+        shutdown.within(Duration::from_secs(27));
         assert_eq!(followed.await.expect("no panic"), CutShort::Deadline);
         assert_eq!(begin.elapsed().as_secs(), 27);
     };
@@ -121,7 +142,8 @@ fn child() {
 /// Drains for ever, with the runtime's only thread blocked.
 fn listen_and_hang(limit: Duration) {
     let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let shutdown = Shutdown::listen(limit).expect("signals");
+    let shutdown = Shutdown::listen().expect("signals");
+    shutdown.within(limit);
     println!("listening");
     runtime.block_on(shutdown.first());
     println!("draining");
