@@ -1,12 +1,13 @@
 //! What is in the input topics when a bounded run begins, and how much of it is left.
 //!
-//! The group's committed positions tell, so it does not matter which member works it off. A client of its own asks: it joins nothing.
+//! The group's committed positions tell, so it does not matter which member works it off; what no reader is shown they pass as well (see
+//! `tail`). A client of its own asks: it joins nothing.
 
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use thiserror::Error;
-use tracing::debug;
+use tracing::warn;
 
 use super::marks::Standing;
 use super::tail::{self, ASK, Reader};
@@ -21,6 +22,8 @@ pub struct BacklogError(#[from] KafkaError);
 /// The records between the group's positions and the ends that were seen first.
 pub struct Backlog {
     reader: Reader,
+    /// Asks where readers of committed records stop.
+    committed_only: Reader,
     left: Vec<Left>,
 }
 
@@ -45,7 +48,10 @@ impl Backlog {
     /// # Errors
     /// No answer; a topic that is not there.
     pub fn take(settings: &Kafka) -> Result<Self, BacklogError> {
-        let reader = Reader::new(&tail::settings(settings))?;
+        let mut client = tail::settings(settings);
+        let committed_only = Reader::new(&client)?;
+        // What a transaction holds that is open now was there as well, and so was what lies behind it.
+        let reader = Reader::new(client.set("isolation.level", "read_uncommitted"))?;
         let mut left = Vec::new();
         for topic in &settings.input_topics {
             let metadata = reader.client.fetch_metadata(Some(topic), ASK)?;
@@ -61,7 +67,7 @@ impl Backlog {
             }
         }
         left.retain(|left| !left.is_done());
-        Ok(Self { reader, left })
+        Ok(Self { reader, committed_only, left })
     }
 
     /// How many offsets are left; 0: everything is done. Blocks.
@@ -85,12 +91,14 @@ impl Backlog {
                     left.next = left.next.max(*next);
                 }
             }
-            if !left.is_done()
-                && left.standing.look(left.next)
-                && self.reader.shows_nothing(&left.partition, left.next, left.end)?
-            {
-                debug!(partition = %left.partition, "nothing to read is left");
-                left.next = left.end;
+            if !left.is_done() && left.standing.look(left.next) {
+                let (_, stable) = self.committed_only.bounds(&left.partition)?;
+                if stable < left.end && left.next >= stable {
+                    warn!(
+                        partition = %left.partition, from = stable, end = left.end,
+                        "a transaction is open: nothing behind it is shown to a reader before it ends or times out"
+                    );
+                }
             }
         }
         self.left.retain(|left| !left.is_done());

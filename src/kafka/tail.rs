@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
+use rdkafka::{ClientConfig, ClientContext};
 use tracing::debug;
 
 use super::shared::{Shared, lock};
@@ -23,6 +24,9 @@ use crate::domain::record::{Generation, Position, TopicPartition};
 pub(super) const ASK: Duration = Duration::from_secs(10);
 /// How long a partition is read.
 const READ: Duration = Duration::from_secs(2);
+
+/// Events of the time before a question that are dropped.
+const STALE: usize = 64;
 
 /// A position that stands before its partition's end, with nothing under way.
 pub(super) struct Suspect {
@@ -45,12 +49,27 @@ pub(super) fn settings(kafka: &Kafka) -> ClientConfig {
 
 /// Reads beside the consumer.
 pub(super) struct Reader {
-    pub(super) client: BaseConsumer,
+    pub(super) client: BaseConsumer<Quiet>,
 }
+
+/// The context of a [`Reader`]: what goes wrong is told by the answer to its question, and the worker's own client tells the rest.
+pub(super) struct Quiet;
+
+impl ClientContext for Quiet {
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        debug!(facility, message, "beside the consumer");
+    }
+
+    fn error(&self, failure: KafkaError, reason: &str) {
+        debug!(error = %failure, reason, "beside the consumer");
+    }
+}
+
+impl ConsumerContext for Quiet {}
 
 impl Reader {
     pub(super) fn new(settings: &ClientConfig) -> KafkaResult<Self> {
-        Ok(Self { client: settings.create()? })
+        Ok(Self { client: settings.create_with_context(Quiet)? })
     }
 
     /// The offsets of a partition: its first, and the end of what is shown to readers.
@@ -59,9 +78,15 @@ impl Reader {
     }
 
     /// Whether a reader is shown nothing from `from` up to `end`, which was the end before. `false` also when that stays unknown.
-    pub(super) fn shows_nothing(&self, partition: &TopicPartition, from: i64, end: i64) -> KafkaResult<bool> {
+    fn shows_nothing(&self, partition: &TopicPartition, from: i64, end: i64) -> KafkaResult<bool> {
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(&partition.topic, partition.partition, KafkaOffset::Offset(from))?;
+        // Nobody polled since the last question; what came meanwhile is no answer to this one.
+        for _ in 0..STALE {
+            if self.client.poll(Duration::ZERO).is_none() {
+                break;
+            }
+        }
         self.client.assign(&list)?;
         // The first word counts: after an error the client might have passed over something.
         let nothing = match self.client.poll(READ) {

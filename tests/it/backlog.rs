@@ -24,7 +24,9 @@ on_each_broker! {
     takes_no_position_beyond_the_end_for_a_done_one,
 }
 on_a_real_broker! {
+    does_what_is_deleted_while_it_is_under_way,
     is_not_kept_by_what_no_reader_is_shown,
+    waits_for_an_open_transaction,
 }
 
 fn documents(from: usize, to: usize) -> impl Iterator<Item = Outgoing> {
@@ -130,4 +132,40 @@ fn is_not_kept_by_what_no_reader_is_shown(broker: &Broker) {
     assert!(ends > 14, "markers have offsets: {ends}");
     let log = run(&line);
     assert_eq!(broker.read(&line.output).len(), 10, "{log}");
+    assert_eq!(line.committed(), ends, "a run leaves no lag: {log}");
+    assert!(!log.contains("ERROR"), "{log}");
+}
+
+/// Readers of committed records stop before it: their end is not that of the topic.
+fn waits_for_an_open_transaction(broker: &Broker) {
+    let line = line(broker);
+    broker.produce(&line.input, documents(0, 2));
+    let abort = broker.open_transaction(&line.input, documents(2, 4).collect());
+    broker.produce(&line.input, documents(4, 44));
+    let mut process = start(&line, |settings| settings);
+    eventually(SOON, "it says what it waits for", || {
+        assert_eq!(process.ended(), None, "{}", process.stderr());
+        process.stderr().contains("a transaction is open").then_some(())
+    });
+    assert_eq!(broker.read(&line.output).len(), 2);
+    abort();
+    assert_eq!(process.wait(SOON).code(), Some(0), "{}", process.stderr());
+    assert_eq!(broker.read(&line.output).len(), 42, "{}", process.stderr());
+}
+
+/// The worker has their text: that retention deletes them makes them no less unfinished.
+fn does_what_is_deleted_while_it_is_under_way(broker: &Broker) {
+    let line = line(broker);
+    broker.produce(&line.input, documents(0, 20));
+    line.simulator.set_faults(Faults::parse("- then: {status: 503}").expect("a script"));
+    let mut process = start(&line, |settings| settings);
+    eventually(SOON, "a call", || (line.simulator.ledger().requests > 0).then_some(()));
+    broker.delete_all_records(&line.input);
+    eventually(SOON, "it says that it goes on", || {
+        assert_eq!(process.ended(), None, "{}", process.stderr());
+        process.stderr().contains("going on").then_some(())
+    });
+    line.simulator.set_faults(Faults::none());
+    assert_eq!(process.wait(SOON).code(), Some(0), "{}", process.stderr());
+    assert_eq!((broker.read(&line.output).len(), line.committed()), (20, 20), "{}", process.stderr());
 }

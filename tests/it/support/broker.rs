@@ -136,6 +136,11 @@ impl Broker {
         records::produce_in_transactions(&self.address(), topic, transactions);
     }
 
+    /// Publishes within a transaction that stays open until what is returned is called: then it is aborted. A real broker's only.
+    pub(crate) fn open_transaction(&self, topic: &str, outgoing: Vec<Outgoing>) -> impl FnOnce() + use<> {
+        records::open_transaction(&self.address(), topic, outgoing)
+    }
+
     /// Deletes what is in a topic, as retention does. A real broker's only.
     pub(crate) fn delete_all_records(&self, topic: &str) {
         let mut until = TopicPartitionList::new();

@@ -148,11 +148,7 @@ pub(super) fn produce_in_transactions<O: IntoIterator<Item = Outgoing>>(
     topic: &str,
     transactions: impl IntoIterator<Item = (bool, O)>,
 ) {
-    let mut settings = settings(address);
-    settings.set("transactional.id", super::unique("upstream")).set("partitioner", "murmur2_random");
-    let producer: BaseProducer<Deliveries> =
-        settings.create_with_context(Deliveries::default()).expect("the settings are fixed");
-    producer.init_transactions(ALL).expect("the broker takes transactions");
+    let producer = transactional(address);
     for (commits, outgoing) in transactions {
         producer.begin_transaction().expect("none is open");
         for record in outgoing {
@@ -162,6 +158,26 @@ pub(super) fn produce_in_transactions<O: IntoIterator<Item = Outgoing>>(
         if commits { producer.commit_transaction(ALL) } else { producer.abort_transaction(ALL) }
             .expect("the broker ends a transaction");
     }
+}
+
+/// Publishes within a transaction that stays open; what is returned aborts it.
+pub(super) fn open_transaction(address: &str, topic: &str, outgoing: Vec<Outgoing>) -> impl FnOnce() + use<> {
+    let producer = transactional(address);
+    producer.begin_transaction().expect("none is open");
+    for record in outgoing {
+        send(&producer, topic, &record);
+    }
+    producer.flush(ALL).expect("the broker acknowledges in time");
+    move || producer.abort_transaction(ALL).expect("the broker ends a transaction")
+}
+
+fn transactional(address: &str) -> BaseProducer<Deliveries> {
+    let mut settings = settings(address);
+    settings.set("transactional.id", super::unique("upstream")).set("partitioner", "murmur2_random");
+    let producer: BaseProducer<Deliveries> =
+        settings.create_with_context(Deliveries::default()).expect("the settings are fixed");
+    producer.init_transactions(ALL).expect("the broker takes transactions");
+    producer
 }
 
 fn send(producer: &BaseProducer<Deliveries>, topic: &str, record: &Outgoing) {
