@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, watch};
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use crate::admin::{Health, Kafka};
 use crate::config::Config;
@@ -272,11 +272,11 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             Event::Ends(ends) => self.ends_seen(&ends),
             Event::Connected(true) => self.health.reachable(Kafka::Brokers),
             Event::Connected(false) => {
-                warn!("no broker is connected: nothing is read or published until one is");
                 self.health.unreachable(Kafka::Brokers, "no Kafka broker is connected".to_owned());
             }
             Event::TopicMissing(message) => self.health.unreachable(Kafka::Topic, message),
             Event::TopicsThere => self.health.reachable(Kafka::Topic),
+            Event::GroupRefused(message) => self.health.unreachable(Kafka::Group, message),
             Event::Fatal(message) => self.end(Ended::Fatal(message)),
             Event::Closed { committed } => {
                 let drained = if self.cut_short || !committed { Ended::CutShort } else { Ended::Drained };

@@ -72,13 +72,15 @@ pub enum SuspendedBy {
     HeldPartitions,
 }
 
-/// What a worker that has joined its group can lose.
+/// What a worker can lose, or is not given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kafka {
     /// Every connection.
     Brokers,
     /// An input topic.
     Topic,
+    /// The consumer group.
+    Group,
 }
 
 /// A suspension.
@@ -228,7 +230,9 @@ impl Health {
 
     /// Says that the group let this worker in: a first assignment came, even an empty one.
     pub fn joined(&self) {
-        self.told().joined = true;
+        let mut told = self.told();
+        told.joined = true;
+        told.away.retain(|(part, ..)| *part != Kafka::Group);
     }
 
     /// Says that a part of Kafka is away: the worker is not ready, as before it had joined. The first message stands.
@@ -356,7 +360,7 @@ impl Snapshot {
         } else if let Some((_, suspended)) = self.suspended.first() {
             let Suspended { reason, message, since, .. } = suspended.clone();
             Some(Why { reason, message, since })
-        } else if let Some((_, message, since)) = self.away.first().filter(|_| self.joined) {
+        } else if let Some((_, message, since)) = self.away.first() {
             Some(Why { reason: "starting", message: message.clone(), since: *since })
         } else if self.joined {
             None

@@ -8,8 +8,10 @@ use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
 use rdkafka::consumer::{CommitMode, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionList;
 
+use super::missing;
 use super::shared::{Client, Shared};
 
 /// The handle of the thread. Dropped, the thread ends after the commit under way.
@@ -38,12 +40,15 @@ impl Committer {
     }
 }
 
-fn run(lists: &Receiver<TopicPartitionList>, consumer: &Weak<Client>, shared: &Shared) {
+fn run(lists: &Receiver<TopicPartitionList>, consumer: &Weak<Client>, shared: &Arc<Shared>) {
     while let Ok(list) = lists.recv() {
         let Some(consumer) = consumer.upgrade() else { return };
         let answer = consumer.commit(&list, CommitMode::Sync);
         // The last to let go of a consumer closes it, which is for the poll thread to do.
         drop((list, consumer));
         shared.answered(&answer);
+        if let Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::UnknownTopicOrPartition)) = answer {
+            missing::look(shared);
+        }
     }
 }

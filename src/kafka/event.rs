@@ -70,6 +70,8 @@ pub enum Event {
     TopicMissing(String),
     /// All input topics are there again.
     TopicsThere,
+    /// The brokers do not let this user into the group: why, in words. An assignment ends that.
+    GroupRefused(String),
     /// The consumer cannot go on: the process ends.
     Fatal(String),
     /// The consumer has left the group.

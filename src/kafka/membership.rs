@@ -92,6 +92,7 @@ impl Membership {
                 self.shared.tell(Event::Connected(true));
             }
         } else if silent.fetch_add(1, Ordering::Relaxed) + 1 == SILENT {
+            warn!("no broker is connected: nothing is read or published until one is");
             self.shared.tell(Event::Connected(false));
         }
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::consumer::base_consumer::PartitionQueue;
-use rdkafka::error::KafkaResult;
+use rdkafka::error::{KafkaError, KafkaResult};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 use tracing::{debug, warn};
@@ -22,6 +22,9 @@ use crate::config::Start;
 use crate::domain::ledger::Progress;
 use crate::domain::record::{Generation, TopicPartition};
 use crate::metrics::Metrics;
+
+/// The same error is logged once in this time.
+const SAME_ERROR: Duration = Duration::from_secs(60);
 
 /// The consumer's context.
 pub(super) struct Membership {
@@ -81,6 +84,8 @@ pub(super) struct Shared {
     pub(super) revoke_deadline: Duration,
     pub(super) shutdown_deadline: Duration,
     pub(super) helpers: Mutex<Vec<JoinHandle<()>>>,
+    /// When which error was logged last, by where it came from and its code.
+    pub(super) logged: Mutex<BTreeMap<(&'static str, Option<i32>), Instant>>,
     /// Tells that the poll thread lives.
     pub(super) beat: Box<dyn Fn() + Send + Sync>,
 }
@@ -126,12 +131,26 @@ impl Shared {
         self.metrics.kafka_rebalances_total.with_label_values(&[self.group.as_str(), event]).inc();
     }
 
+    /// Whether an error of this code was not logged within the last minute.
+    pub(super) fn is_news(&self, from: &'static str, failure: &KafkaError) -> bool {
+        let (at, code) = (now(), failure.rdkafka_error_code().map(|code| code as i32));
+        let mut logged = lock(&self.logged);
+        let is_new =
+            logged.get(&(from, code)).is_none_or(|last| at.saturating_duration_since(*last) >= SAME_ERROR);
+        if is_new {
+            logged.insert((from, code), at);
+        }
+        is_new
+    }
+
     /// Takes up the broker's answer to the commit in flight.
     pub(super) fn answered(&self, result: &KafkaResult<()>) {
         self.committed(result.is_ok());
         if let Err(failure) = result {
             // A rebalance in progress refuses commits: the positions are kept and committed again.
-            warn!(error = %failure, "commit refused, trying again");
+            if self.is_news("commit", failure) {
+                warn!(error = %failure, "commit refused, trying again");
+            }
         }
         let since = lock(&self.commits).answered(result.is_ok());
         if let Some(since) = since {

@@ -9,7 +9,7 @@ use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -40,8 +40,6 @@ const RECORDS_A_TURN: usize = 32;
 /// How long taking in records may keep a turn: after that the main queue is polled again, or the group would think that the
 /// worker is dead.
 const TURN: Duration = Duration::from_millis(100);
-/// The same client error is logged once in this time.
-const SAME_ERROR: Duration = Duration::from_secs(60);
 /// How long helper threads may hold the consumer at the end.
 const HELPERS: Duration = Duration::from_secs(5);
 
@@ -92,6 +90,7 @@ impl Source {
             revoke_deadline: config.kafka.revoke_deadline,
             shutdown_deadline: config.shutdown_deadline,
             helpers: Mutex::new(Vec::new()),
+            logged: Mutex::new(BTreeMap::new()),
             beat,
         });
         let membership = Membership { shared: Arc::clone(&shared) };
@@ -114,7 +113,6 @@ impl Source {
             intake,
             topics: Topics::default(),
             max_uncommitted: config.limits.max_uncommitted as u64,
-            logged: BTreeMap::new(),
             first: None,
             committer,
         };
@@ -143,7 +141,6 @@ struct Poll {
     intake: Intake,
     topics: Topics,
     max_uncommitted: u64,
-    logged: BTreeMap<String, Instant>,
     /// The partition with which the last turn began.
     first: Option<TopicPartition>,
     committer: Committer,
@@ -297,12 +294,14 @@ impl Poll {
         ) {
             missing::look(&self.shared);
         }
-        let at = now();
-        let known =
-            self.logged.get(&code).is_some_and(|last| at.saturating_duration_since(*last) < SAME_ERROR);
-        if !known {
+        if failure.rdkafka_error_code() == Some(RDKafkaErrorCode::GroupAuthorizationFailed) {
+            let group = &self.shared.group;
+            self.shared.tell(Event::GroupRefused(format!(
+                "the brokers do not let this user into the group `{group}`: grant it READ on the group"
+            )));
+        }
+        if self.shared.is_news("client", failure) {
             warn!(error = %failure, "the kafka client reports an error and goes on");
-            self.logged.insert(code, at);
         }
     }
 

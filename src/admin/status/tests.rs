@@ -56,6 +56,16 @@ fn a_worker_without_its_brokers_or_its_topic_is_as_one_that_has_not_joined() {
 }
 
 #[test]
+fn a_worker_that_is_not_let_into_its_group_says_so() {
+    let health = Health::new();
+    health.unreachable(Kafka::Group, "not this user".to_owned());
+    let why = health.readiness().why.expect("not ready");
+    assert_eq!((why.reason, why.message.as_str()), ("starting", "not this user"));
+    health.joined();
+    assert_eq!(reason(&health), None, "it is in");
+}
+
+#[test]
 fn the_oldest_suspension_is_the_reason_until_none_is_left() {
     let health = Health::new();
     health.joined();
