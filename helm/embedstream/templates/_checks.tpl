@@ -232,12 +232,16 @@
 {{- end -}}
 {{- end -}}
 {{- $url := include "embedstream.setting" (list . "provider" "url") -}}
-{{- $secrets := "(?i)[?&]([^=&#]*(password|passwd|secret|key|token|jaas|credential|auth|cookie|\\.pem|assertion)|(sig|signature)=)" -}}
+{{- $secrets := "(?i)[?&]([^=&#]*(password|passwd|secret|key|token|jaas|credential|auth|cookie|\\.pem|assertion))" -}}
 {{- if regexMatch $secrets $url -}}
 {{- $problems = append $problems (print
   "config.provider.url seems to hold a secret, which the worker refuses to take there; "
   "take it out, and write it to extraEnv as a header, from a Secret, such as EMBEDSTREAM__PROVIDER__HEADERS__X_API_KEY"
 ) -}}
+{{- else if include "embedstream.signed" (toString (default "" $provider.url)) -}}
+{{- $problems = append $problems
+  "config.provider.url would put a secret into a ConfigMap; take it out, and write to extraEnv, from a Secret, EMBEDSTREAM__PROVIDER__URL"
+-}}
 {{- end -}}
 {{- $kafka := default dict $config.kafka -}}
 {{- range $section := list "client" "consumer" "producer" -}}
@@ -318,6 +322,11 @@
 {{- if regexMatch "password|passphrase|secret|jaas|key\\.pem$|oauthbearer\\.config$" . -}}true{{- end -}}
 {{- end -}}
 
+{{/* Whether a URL is signed, which the worker takes for no secret. */}}
+{{- define "embedstream.signed" -}}
+{{- if regexMatch "(?i)[?&]([a-z]+[-_])*(sig|signature)=" . -}}true{{- end -}}
+{{- end -}}
+
 {{/* Whether an entry of extraEnv has a secret of the worker as its value, and not from elsewhere, as $(VARIABLE) is. */}}
 {{- define "embedstream.plainSecret" -}}
 {{- $value := toString (default "" .value) -}}
@@ -327,6 +336,8 @@
 {{- $client := "^EMBEDSTREAM__KAFKA__(CLIENT|CONSUMER|PRODUCER)__" -}}
 {{- if has .name (list "OPENROUTER_API_KEY" "EMBEDSTREAM__PROVIDER__API_KEY") -}}
 true
+{{- else if eq .name "EMBEDSTREAM__PROVIDER__URL" -}}
+{{- include "embedstream.signed" $value -}}
 {{- else if hasPrefix $headers .name -}}
 {{- include "embedstream.secretHeader" (trimPrefix $headers .name | replace "_" "-") -}}
 {{- else if hasPrefix $body .name -}}
