@@ -31,7 +31,7 @@ func main() {
 	if err != nil {
 		fatal(err.Error())
 	}
-	var wrong []string
+	wrong := builds(project)
 	for _, name := range project.ServiceNames() {
 		service := project.Services[name]
 		for _, fault := range faults(project, service) {
@@ -58,12 +58,39 @@ func load(file string) (*types.Project, error) {
 	return options.LoadProject(context.Background())
 }
 
+// builds tells of images that two services would build: Compose builds at the same time, and one of the two fails on a clean machine.
+func builds(project *types.Project) []string {
+	var found []string
+	builder := map[string]string{}
+	for _, name := range project.ServiceNames() {
+		service := project.Services[name]
+		if service.Build == nil {
+			continue
+		}
+		if first, twice := builder[service.Image]; twice {
+			found = append(found, fmt.Sprintf("%s: %s builds %s, too", name, first, service.Image))
+		}
+		builder[service.Image] = name
+	}
+	return found
+}
+
+// built tells whether another service builds this one's image. Then nobody may look for it in a registry.
+func built(project *types.Project, service types.ServiceConfig) bool {
+	for _, other := range project.Services {
+		if other.Build != nil && other.Image == service.Image {
+			return service.PullPolicy == types.PullPolicyNever
+		}
+	}
+	return false
+}
+
 func faults(project *types.Project, service types.ServiceConfig) []string {
 	var found []string
 	fault := func(format string, values ...any) { found = append(found, fmt.Sprintf(format, values...)) }
 
-	if service.Build == nil && !pinned.MatchString(service.Image) {
-		fault("image %s has no version", service.Image)
+	if service.Build == nil && !pinned.MatchString(service.Image) && !built(project, service) {
+		fault("image %s has no version, and no service builds it for this one's pull_policy: never", service.Image)
 	}
 	if build := service.Build; build != nil {
 		file := build.Dockerfile

@@ -35,6 +35,34 @@
   "config.kafka.input_topics is missing; write what is read, for example config.kafka.input_topics: [documents]"
 -}}
 {{- end -}}
+{{- $listed := include "embedstream.variable" (list . "EMBEDSTREAM__KAFKA__BROKERS") | trim -}}
+{{- if and (hasPrefix "[" $listed) (not (regexMatch "^\\[[0-9A-Fa-f:.%]+\\](:[0-9]+)?(,|$)" $listed)) -}}
+{{- $problems = append $problems (printf
+  "EMBEDSTREAM__KAFKA__BROKERS in extraEnv is a list, which the worker takes in config only; write %s"
+  (regexReplaceAll "[\\[\\]\"' ]" $listed "")
+) -}}
+{{- end -}}
+{{- $written := include "embedstream.variable" (list . "EMBEDSTREAM__KAFKA__INPUT_TOPICS") | trim -}}
+{{- if and (contains "," $written) (not (hasPrefix "[" $written)) -}}
+{{- $problems = append $problems (printf
+  "EMBEDSTREAM__KAFKA__INPUT_TOPICS in extraEnv: %s is no list; write %s"
+  $written (regexSplit "\\s*,\\s*" $written -1 | compact | toJson)
+) -}}
+{{- end -}}
+{{- $inputs := regexSplit "\\s*,\\s*" $topics -1 -}}
+{{- $output := include "embedstream.setting" (list . "kafka" "output_topic") | default "documents.embeddings" -}}
+{{- $dead := include "embedstream.setting" (list . "kafka" "dead_letter_topic") | default "documents.dead-letters" -}}
+{{- range $name, $topic := dict "output_topic" $output "dead_letter_topic" $dead -}}
+{{- if and (has $topic $inputs) (ne $topic "(extraEnv)") -}}
+{{- $problems = append $problems (printf
+  "config.kafka.%s: %s is one of config.kafka.input_topics, too, so the worker would read what it writes; write another topic"
+  $name $topic
+) -}}
+{{- end -}}
+{{- end -}}
+{{- if and (eq $output $dead) (ne $output "(extraEnv)") -}}
+{{- $problems = append $problems (printf "config.kafka.output_topic: %s is config.kafka.dead_letter_topic, too; write another topic" $output) -}}
+{{- end -}}
 {{- $group := include "embedstream.setting" (list . "kafka" "group_id") -}}
 {{- if and .Values.keda.enabled (has "(extraEnv)" (list $brokers $topics $group)) -}}
 {{- $problems = append $problems
@@ -88,11 +116,32 @@
 {{- end -}}
 
 {{- $deadline := default "25s" (include "embedstream.setting" (list . "" "shutdown_deadline")) -}}
-{{- $needed := addf (include "embedstream.seconds" $deadline | float64) 5 -}}
+{{- $drain := include "embedstream.seconds" $deadline | float64 -}}
+{{- $needed := addf $drain 5 -}}
 {{- if eq $deadline "(extraEnv)" -}}
 {{- $problems = append $problems
   "EMBEDSTREAM__SHUTDOWN_DEADLINE in extraEnv comes from elsewhere, where the grace cannot follow; write config.shutdown_deadline"
 -}}
+{{- end -}}
+{{- /* The worker's own rules, without which it would not start. */ -}}
+{{- $poll := include "embedstream.clientSetting" (list . "max.poll.interval.ms") | default "120000" -}}
+{{- $known := regexMatch "^[0-9]+$" $poll -}}
+{{- if ne $deadline "(extraEnv)" -}}
+{{- if or (lt $drain 0.001) (gt $drain 3600.0) -}}
+{{- $problems = append $problems (printf "config.shutdown_deadline: %s is out of range: 1ms to 1h; write for example 25s" $deadline) -}}
+{{- else if and $known (ge (mulf $drain 1000) (float64 $poll)) -}}
+{{- $problems = append $problems (printf
+  "config.shutdown_deadline: %s is not below max.poll.interval.ms: %s, and the group would expel a worker that drains so long; %s"
+  $deadline $poll "write less, or a larger max.poll.interval.ms into config.kafka.consumer"
+) -}}
+{{- end -}}
+{{- end -}}
+{{- $revoke := default "10s" (include "embedstream.setting" (list . "kafka" "revoke_deadline")) -}}
+{{- if and $known (ne $revoke "(extraEnv)") (ge (mulf (include "embedstream.seconds" $revoke | float64) 2000) (float64 $poll)) -}}
+{{- $problems = append $problems (printf
+  "config.kafka.revoke_deadline: %s is not below half of max.poll.interval.ms: %s; %s"
+  $revoke $poll "write less, or a larger max.poll.interval.ms into config.kafka.consumer"
+) -}}
 {{- end -}}
 {{- if le (float64 .Values.terminationGracePeriodSeconds) $needed -}}
 {{- $problems = append $problems (printf
@@ -128,6 +177,9 @@
 {{- $values := get $.Values $monitor -}}
 {{- if $values.enabled -}}
 {{- $interval := include "embedstream.seconds" $values.interval | float64 -}}
+{{- if eq $interval 0.0 -}}
+{{- $problems = append $problems (printf "%s.interval: %s is no time at all; write for example 30s" $monitor $values.interval) -}}
+{{- end -}}
 {{- if and $values.scrapeTimeout (gt (include "embedstream.seconds" $values.scrapeTimeout | float64) $interval) -}}
 {{- $problems = append $problems (printf
   "%s.scrapeTimeout: %s is more than %s.interval: %s, which the Prometheus Operator refuses; write %s or less"
@@ -162,14 +214,31 @@
 -}}
 {{- end -}}
 {{- range $name, $value := default dict $provider.headers -}}
-{{- if and (not (kindIs "invalid" $value)) (regexMatch "(?i)auth([^o]|$|oriz)|(api|subscription)-?key|token|secret|password|cookie|credential" $name) -}}
+{{- if and (not (kindIs "invalid" $value)) (include "embedstream.secretHeader" $name) -}}
 {{- $problems = append $problems (printf
   "config.provider.headers.%s would put a secret into a ConfigMap; take it out, and write to extraEnv, from a Secret, EMBEDSTREAM__PROVIDER__HEADERS__%s"
   $name ($name | upper | replace "-" "_")
 ) -}}
 {{- end -}}
 {{- end -}}
-{{- if regexMatch "(?i)[?&]([a-z]+[-_])*(api-?key|key|token|secret|password|sig|signature)=" (toString (default "" $provider.url)) -}}
+{{- range include "embedstream.leaves" (list (default dict $provider.body) "") | fromYamlArray -}}
+{{- if include "embedstream.secretField" . -}}
+{{- /* The variable of a field holds it in small letters. */ -}}
+{{- $plain := regexMatch "^[a-z0-9]+([_.][a-z0-9]+)*$" . -}}
+{{- $problems = append $problems (printf
+  "config.provider.body.%s would put a secret into a ConfigMap; take it out, and write to extraEnv, from a Secret, EMBEDSTREAM__PROVIDER__BODY%s"
+  . (ternary (printf "__%s" (upper . | replace "." "__")) ", which is the whole body as JSON" $plain)
+) -}}
+{{- end -}}
+{{- end -}}
+{{- $url := include "embedstream.setting" (list . "provider" "url") -}}
+{{- $secrets := "(?i)[?&]([^=&#]*(password|passwd|secret|key|token|jaas|credential|auth|cookie|\\.pem|assertion))" -}}
+{{- if regexMatch $secrets $url -}}
+{{- $problems = append $problems (print
+  "config.provider.url seems to hold a secret, which the worker refuses to take there; "
+  "take it out, and write it to extraEnv as a header, from a Secret, such as EMBEDSTREAM__PROVIDER__HEADERS__X_API_KEY"
+) -}}
+{{- else if include "embedstream.signed" (toString (default "" $provider.url)) -}}
 {{- $problems = append $problems
   "config.provider.url would put a secret into a ConfigMap; take it out, and write to extraEnv, from a Secret, EMBEDSTREAM__PROVIDER__URL"
 -}}
@@ -177,13 +246,30 @@
 {{- $kafka := default dict $config.kafka -}}
 {{- range $section := list "client" "consumer" "producer" -}}
 {{- range $name := include "embedstream.leaves" (list (default dict (get $kafka $section)) "") | fromYamlArray -}}
-{{- if regexMatch "password|passphrase|secret|jaas|key\\.pem$|oauthbearer\\.config$" $name -}}
+{{- if include "embedstream.secretClientSetting" $name -}}
 {{- $problems = append $problems (printf
   "config.kafka.%s.%q would put a secret into a ConfigMap; take it out, and write to extraEnv, from a Secret, EMBEDSTREAM__KAFKA__%s__%s"
   $section $name (upper $section) ($name | upper | replace "." "_")
 ) -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+
+{{- range .Values.extraEnv -}}
+{{- if include "embedstream.plainSecret" . -}}
+{{- $problems = append $problems (printf
+  "extraEnv: the value of %s is a secret in plain text, which stays in the release's history; write valueFrom: {secretKeyRef: {name: …, key: …}}%s"
+  .name (hasSuffix "_API_KEY" .name | ternary ", or apiKey.existingSecret.name" "")
+) -}}
+{{- end -}}
+{{- end -}}
+
+{{- $budget := .Values.podDisruptionBudget -}}
+{{- if and $budget.enabled (regexMatch "^0+%?$" (toString $budget.maxUnavailable)) -}}
+{{- $problems = append $problems (printf
+  "podDisruptionBudget.maxUnavailable: %v would let no node be drained while its pod is healthy; write 1, or a percentage such as 25%%"
+  $budget.maxUnavailable
+) -}}
 {{- end -}}
 
 {{- if .Values.prometheusRule.enabled -}}
@@ -202,7 +288,7 @@
 {{- end -}}
 {{- end -}}
 {{- range $list := list "disabled" "kept" -}}
-{{- range get $.Values.prometheusRule $list -}}
+{{- range default list (get $.Values.prometheusRule $list) -}}
 {{- if not (has . $known) -}}
 {{- $problems = append $problems (printf
   "prometheusRule.%s: there is no alert %s; write one of %s"
@@ -218,6 +304,56 @@
 {{- end -}}
 {{- end -}}
 
+{{/* Names of what is a secret; empty: it is none. Of a header, of a field of the request's body (dotted), of a setting of librdkafka. */}}
+{{- define "embedstream.secretHeader" -}}
+{{- $names := "(?i)auth([^o]|$|oriz)|(api|subscription)[-_]?key|(^|[-_])key$|token|secret|password|cookie|credential" -}}
+{{- if regexMatch $names . -}}true{{- end -}}
+{{- end -}}
+
+{{- define "embedstream.secretField" -}}
+{{- $tokens := "(^|access|auth|bearer|refresh|session|api|id)[-_]?token" -}}
+{{- $names := printf "(?i)^(.*(api[-_]?key|passw(or)?d|secret|credential|authorization|cookie).*|(.*[-_])?key|auth|%s)$" $tokens -}}
+{{- range splitList "." . -}}
+{{- if regexMatch $names . -}}true{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "embedstream.secretClientSetting" -}}
+{{- if regexMatch "password|passphrase|secret|jaas|key\\.pem$|oauthbearer\\.config$" . -}}true{{- end -}}
+{{- end -}}
+
+{{/* Whether a URL is signed, which the worker takes for no secret. */}}
+{{- define "embedstream.signed" -}}
+{{- if regexMatch "(?i)[?&]([a-z]+[-_])*(sig|signature)=" . -}}true{{- end -}}
+{{- end -}}
+
+{{/* Whether an entry of extraEnv has a secret of the worker as its value, and not from elsewhere, as $(VARIABLE) is. */}}
+{{- define "embedstream.plainSecret" -}}
+{{- $value := toString (default "" .value) -}}
+{{- if and (trim $value) (not (regexMatch "\\$\\([A-Za-z_]" $value)) -}}
+{{- $headers := "EMBEDSTREAM__PROVIDER__HEADERS__" -}}
+{{- $body := "EMBEDSTREAM__PROVIDER__BODY__" -}}
+{{- $client := "^EMBEDSTREAM__KAFKA__(CLIENT|CONSUMER|PRODUCER)__" -}}
+{{- if has .name (list "OPENROUTER_API_KEY" "EMBEDSTREAM__PROVIDER__API_KEY") -}}
+true
+{{- else if eq .name "EMBEDSTREAM__PROVIDER__URL" -}}
+{{- include "embedstream.signed" $value -}}
+{{- else if hasPrefix $headers .name -}}
+{{- include "embedstream.secretHeader" (trimPrefix $headers .name | replace "_" "-") -}}
+{{- else if hasPrefix $body .name -}}
+{{- include "embedstream.secretField" (trimPrefix $body .name | replace "__" ".") -}}
+{{- else if regexMatch $client .name -}}
+{{- include "embedstream.secretClientSetting" (regexReplaceAll $client .name "" | lower | replace "_" ".") -}}
+{{- else if and (hasPrefix "EMBEDSTREAM__" .name) (hasPrefix "{" (trim $value)) -}}
+{{- /* A whole section. */ -}}
+{{- range include "embedstream.leaves" (list (fromYaml $value) "") | fromYamlArray -}}
+{{- include "embedstream.secretField" . }}{{ include "embedstream.secretClientSetting" . -}}
+{{- if regexMatch "HEADERS$" $.name }}{{ include "embedstream.secretHeader" . }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* The dotted names of a map that hold something, as a YAML list: a list of the map and what its names begin with. */}}
 {{- define "embedstream.leaves" -}}
 {{- $start := last . -}}
@@ -226,6 +362,13 @@
 {{- include "embedstream.leaves" (list $value (printf "%s%s." $start $name)) }}
 {{- else if not (kindIs "invalid" $value) }}
 - {{ printf "%s%s" $start $name | quote }}
+{{- end -}}
+{{- if kindIs "slice" $value -}}
+{{- range $position, $element := $value -}}
+{{- if kindIs "map" $element }}
+{{- include "embedstream.leaves" (list $element (printf "%s%s.%d." $start $name $position)) }}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -24,6 +24,15 @@ characters; a word of at most nine leaves all of them.
 {{- include "embedstream.fullname" (first .) | trunc (int (sub 62 (len $word))) | trimSuffix "-" }}-{{ $word -}}
 {{- end -}}
 
+{{/* A Service's name begins with a letter and has no dots (before Kubernetes 1.34), though a release's may be 1.2. */}}
+{{- define "embedstream.serviceName" -}}
+{{- $name := include "embedstream.named" (list . "metrics") | replace "." "-" -}}
+{{- if regexMatch "^[0-9]" $name -}}
+{{- $name = printf "metrics-%s" (trimSuffix "-metrics" $name) -}}
+{{- end -}}
+{{- $name -}}
+{{- end -}}
+
 {{- define "embedstream.serviceAccountName" -}}
 {{- $own := ternary (include "embedstream.fullname" .) "default" .Values.serviceAccount.create -}}
 {{- default $own .Values.serviceAccount.name -}}
@@ -57,5 +66,5 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 
 {{- define "embedstream.image" -}}
 {{- $tag := default .Chart.AppVersion .Values.image.tag -}}
-{{- .Values.image.repository }}{{ ternary (printf "@%s" .Values.image.digest) (printf ":%s" $tag) (ne .Values.image.digest "") -}}
+{{- .Values.image.repository }}{{ ternary (printf "@%s" .Values.image.digest) (printf ":%s" $tag) (not (empty .Values.image.digest)) -}}
 {{- end -}}

@@ -69,8 +69,12 @@ volumes:
   - name: api-key
     secret:
       secretName: {{ . | quote }}
+      {{- if (default dict $.Values.podSecurityContext).fsGroup }}
+      # For root and fsGroup only. Without fsGroup it would be root's alone, and the worker is somebody else.
+      defaultMode: 0440
+      {{- end }}
       items:
-        - key: {{ ternary "api-key" $.Values.apiKey.existingSecret.key (ne $.Values.apiKey.value "") | quote }}
+        - key: {{ ternary "api-key" $.Values.apiKey.existingSecret.key (not (empty $.Values.apiKey.value)) | quote }}
           path: {{ include "embedstream.apiKeyPath" $ | base }}
   {{- end }}
   - name: tmp

@@ -64,7 +64,7 @@ Lists become text with commas. A variable whose value the chart cannot know give
 {{- $variable := printf "EMBEDSTREAM__%s" (list $section $key | compact | join "__" | upper) -}}
 {{- range $context.Values.extraEnv -}}
 {{- if eq .name $variable -}}
-{{- $value = ternary "(extraEnv)" (default "" .value) (hasKey . "valueFrom") -}}
+{{- $value = include "embedstream.variable" (list $context $variable) -}}
 {{- end -}}
 {{- end -}}
 {{- if kindIs "slice" $value -}}
@@ -76,6 +76,18 @@ Lists become text with commas. A variable whose value the chart cannot know give
 {{- end -}}
 {{- end -}}
 {{- toString $value | trim -}}
+{{- end -}}
+
+{{/* The value of a variable of extraEnv: a list of context and name. One that comes from elsewhere gives `(extraEnv)`. */}}
+{{- define "embedstream.variable" -}}
+{{- $value := "" -}}
+{{- range (first .).Values.extraEnv -}}
+{{- if eq .name (last $) -}}
+{{- $text := toString (default "" .value) -}}
+{{- $value = ternary "(extraEnv)" $text (or (hasKey . "valueFrom") (regexMatch "\\$\\([A-Za-z_]" $text)) -}}
+{{- end -}}
+{{- end -}}
+{{- $value -}}
 {{- end -}}
 
 {{/* Where the admin server listens; empty: nowhere. */}}
@@ -130,25 +142,56 @@ What a variable takes from elsewhere is not known and gives none.
 {{- toYaml ($ports | uniq | sortAlpha) -}}
 {{- end -}}
 
-{{/* The consumer's security.protocol in upper case; empty: none is written. It can be written in parts, and by a variable. */}}
-{{- define "embedstream.securityProtocol" -}}
-{{- $kafka := default dict (get (include "embedstream.settings" . | fromYaml) "kafka") -}}
-{{- $variables := default list .Values.extraEnv -}}
-{{- $protocol := "" -}}
+{{/*
+A setting of librdkafka, as the consumer has it: a list of context and dotted name. Empty: none is written. It can be written in parts, and by
+a variable.
+*/}}
+{{- define "embedstream.clientSetting" -}}
+{{- $context := first . -}}
+{{- $name := last . -}}
+{{- $kafka := default dict (get (include "embedstream.settings" $context | fromYaml) "kafka") -}}
+{{- $value := "" -}}
 {{- range $section := list "client" "consumer" -}}
-{{- $own := default dict (get $kafka $section) -}}
-{{- $parts := get $own "security" -}}
-{{- if kindIs "map" $parts -}}
-{{- $protocol = default $protocol $parts.protocol -}}
+{{- $value = default $value (include "embedstream.dotted" (list (default dict (get $kafka $section)) $name)) -}}
+{{- $variable := printf "EMBEDSTREAM__KAFKA__%s__%s" (upper $section) ($name | replace "." "_" | upper) -}}
+{{- $value = default $value (include "embedstream.variable" (list $context $variable)) -}}
 {{- end -}}
-{{- $protocol = default $protocol (get $own "security.protocol") -}}
-{{- range $variables -}}
-{{- if eq .name (printf "EMBEDSTREAM__KAFKA__%s__SECURITY_PROTOCOL" (upper $section)) -}}
-{{- $protocol = default "(extraEnv)" .value -}}
+{{- trim $value -}}
+{{- end -}}
+
+{{/* What a map holds under a dotted name, however it is divided: a list of the map and the name. A whole number is written as one. */}}
+{{- define "embedstream.dotted" -}}
+{{- $name := last . -}}
+{{- range $key, $value := first . -}}
+{{- if and (eq $key $name) (kindIs "float64" $value) -}}
+{{- printf "%.0f" $value -}}
+{{- else if eq $key $name -}}
+{{- toString $value -}}
+{{- else if and (kindIs "map" $value) (hasPrefix (printf "%s." $key) $name) -}}
+{{- include "embedstream.dotted" (list $value (trimPrefix (printf "%s." $key) $name)) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- toString $protocol | trim | upper -}}
+
+{{/* The consumer's security.protocol in upper case; empty: none is written. */}}
+{{- define "embedstream.securityProtocol" -}}
+{{- include "embedstream.clientSetting" (list . "security.protocol") | upper -}}
+{{- end -}}
+
+{{/* The bytes of a size as the worker reads it: `64MiB`, `10 MB`, `1048576`. And of a quantity as Kubernetes does: `512Mi`, `1.5G`, `129e6`. */}}
+{{- define "embedstream.size" -}}
+{{- $units := dict "kib" 1024 "mib" 1048576 "gib" 1073741824 "tib" 1099511627776 "ki" 1024 "mi" 1048576 "gi" 1073741824
+  "kb" 1000 "mb" 1000000 "gb" 1000000000 "tb" 1000000000000 -}}
+{{- include "embedstream.amount" (list (lower .) $units) -}}
+{{- end -}}
+{{- define "embedstream.quantity" -}}
+{{- $units := dict "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "Pi" 1125899906842624
+  "m" 0.001 "k" 1000 "M" 1000000 "G" 1000000000 "T" 1000000000000 "P" 1000000000000000 -}}
+{{- include "embedstream.amount" (list . $units) -}}
+{{- end -}}
+{{- define "embedstream.amount" -}}
+{{- $number := regexFind "^[0-9.]+([eE][+-]?[0-9]+)?" (trim (first .)) -}}
+{{- mulf (float64 $number) (default 1 (get (last .) (trim (trimPrefix $number (trim (first .)))))) -}}
 {{- end -}}
 
 {{/* Whether no pod at all is as it should be: there is a Job, which ends, or KEDA goes down to 0. */}}
