@@ -194,19 +194,51 @@ a variable.
 {{- mulf (float64 $number) (default 1 (get (last .) (trim (trimPrefix $number (trim (first .)))))) -}}
 {{- end -}}
 
-{{/* Whether no pod at all is as it should be: there is a Job, which ends, or KEDA goes down to 0. */}}
+{{/* Whether no pod at all is as it should be: there is a Job, which ends, KEDA goes down to 0, or 0 are asked for. */}}
 {{- define "embedstream.mayBeNone" -}}
-{{- if or .Values.job.enabled (and .Values.keda.enabled (eq (int .Values.keda.minReplicas) 0)) -}}true{{- end -}}
+{{- $count := .Values.replicaCount -}}
+{{- $none := not (or .Values.autoscaling.enabled .Values.keda.enabled (kindIs "invalid" $count) (int $count)) -}}
+{{- if or .Values.job.enabled (and .Values.keda.enabled (eq (int .Values.keda.minReplicas) 0)) $none -}}true{{- end -}}
 {{- end -}}
 
 {{/* The alerts that are left out, as a YAML list. */}}
 {{- define "embedstream.disabledAlerts" -}}
 {{- $disabled := default list .Values.prometheusRule.disabled -}}
-{{- $idle := "EmbedstreamNotConsuming" -}}
-{{- if and (include "embedstream.mayBeNone" .) (not (has $idle (default list .Values.prometheusRule.kept))) -}}
+{{- if include "embedstream.mayBeNone" . -}}
+{{- range $idle := list "EmbedstreamNotConsuming" "EmbedstreamDown" -}}
+{{- if not (has $idle (default list $.Values.prometheusRule.kept)) -}}
 {{- $disabled = append $disabled $idle -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
 {{- toYaml (uniq $disabled) -}}
+{{- end -}}
+
+{{/*
+The jobs that the release's monitors make, as a YAML list; what the Prometheus Operator calls them. Empty where the chart cannot know them:
+there is no monitor, or its relabelings may name the job.
+*/}}
+{{- define "embedstream.jobs" -}}
+{{- $jobs := list -}}
+{{- $known := true -}}
+{{- if .Values.podMonitor.enabled -}}
+{{- $jobs = append $jobs (printf "%s/%s" .Release.Namespace (include "embedstream.fullname" .)) -}}
+{{- end -}}
+{{- if .Values.serviceMonitor.enabled -}}
+{{- $jobs = append $jobs (include (printf "%s/service.yaml" .Template.BasePath) . | fromYaml).metadata.name -}}
+{{- end -}}
+{{- range $monitor := list .Values.podMonitor .Values.serviceMonitor -}}
+{{- if $monitor.enabled -}}
+{{- range $monitor.relabelings -}}
+{{- /* A target label with $ in it can be any. What a labelmap makes can be job, and labeldrop and labelkeep can take it away. */ -}}
+{{- $target := toString (default "" .targetLabel) -}}
+{{- if or (eq $target "job") (contains "$" $target) (hasPrefix "label" (lower (default "" .action))) -}}
+{{- $known = false -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml (ternary $jobs list $known) -}}
 {{- end -}}
 
 {{/* The alerts' groups, as YAML below `groups`: the file is a list of them, or a map that has it. */}}
