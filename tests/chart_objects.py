@@ -111,11 +111,11 @@ class Scene:
     def of(self, kind: str) -> list[dict]:
         return [document for document in self.documents if document["kind"] == kind]
 
-    @property
+    @functools.cached_property
     def settings(self) -> dict:
         return chart.yaml().safe_load(chart.settings_of(self.of("ConfigMap")))
 
-    @property
+    @functools.cached_property
     def port(self) -> int | None:
         listen = at(self.settings, "admin.listen", "").strip()
         return int(listen.rsplit(":", 1)[1]) if listen else None
@@ -150,7 +150,7 @@ def settings() -> dict[str, dict]:
     scaled = layers({"keda.pollingInterval": 7, "keda.cooldownPeriod": 70, "keda.minReplicas": 2, "keda.extraTriggers": [{"type": "cron"}]})
     return {
         "full": full,
-        "job": merged(merged(full, job), {"sidecars": [], "podDisruptionBudget": {"enabled": False}, "job": {"args": ["--x"]}}),
+        "job": merged(merged(full, job), {"sidecars": [], "job": {"args": ["--x"]}}),
         "keda": merged(ci["keda"], scaled),
         "keda-reference": ci["keda-reference"],
         "hpa": ci["hpa"],
@@ -791,3 +791,172 @@ def leaves():
                 problems.append(f"{path} is seen after all")
     assert not problems, "\n".join(problems)
     return f"{len(samples)} values, {len(UNSEEN)} are not to be seen"
+
+
+# ---- mutants: facts that let one pass are worth nothing ---------------------------------------------------
+
+
+@dataclasses.dataclass
+class Mutant:
+    """A fault put into a template: what is replaced there, once, by what; the values that bring it out; the value that no longer arrives."""
+
+    name: str
+    file: str
+    pattern: str
+    by: str = ""
+    values: str = "full"
+    leaf: str | None = None
+
+
+def block(value: str) -> str:
+    """What renders one value, from its `with` to the `end`."""
+    return rf"(?m)^ *\{{\{{- with [$.\w]*\.{re.escape(value)} \}}\}}\n(?:.*\n)*?^ *\{{\{{- end \}}\}}\n"
+
+
+SELECTOR = r"{}:\n +matchLabels:\n.*\n"
+POD, POLICY, KEDA, HPA, JOB = "_pod.tpl", "networkpolicy.yaml", "scaledobject.yaml", "hpa.yaml", "job.yaml"
+MUTANTS = [
+    # Which objects there are.
+    Mutant("a Job gets a budget", "pdb.yaml", r"and \.Values\.podDisruptionBudget\.enabled .*\}\}", ".Values.podDisruptionBudget.enabled }}", "job"),
+    Mutant("the Service is never made", "service.yaml", r"if \.Values\.serviceMonitor\.enabled", "if .Values.job.enabled", leaf="serviceMonitor.enabled"),
+    Mutant("an empty Secret is made", "secret.yaml", r"with \.Values\.apiKey\.value", 'with "x"'),
+    # Who is chosen.
+    Mutant("the NetworkPolicy is of every pod", POLICY, SELECTOR.format("podSelector"), "podSelector: {}\n"),
+    Mutant("the worker's policy is the test's", POLICY, r'ternary "embedstream.selectorLabels" "embedstream.checkLabels"', 'ternary "embedstream.checkLabels" "embedstream.checkLabels"'),
+    Mutant("the budget has no selector", "pdb.yaml", r"  " + SELECTOR.format("selector")),
+    Mutant("the budget's selector is empty", "pdb.yaml", SELECTOR.format("selector"), "selector: {}\n"),
+    Mutant("the PodMonitor is of every pod", "podmonitor.yaml", SELECTOR.format("selector"), "selector: {}\n"),
+    Mutant("the PodMonitor is of every namespace", "podmonitor.yaml", r"\n  podMetricsEndpoints:", "\n  namespaceSelector: {any: true}\\g<0>"),
+    Mutant("the ServiceMonitor is of every Service", "servicemonitor.yaml", SELECTOR.format("selector"), "selector: {}\n"),
+    Mutant("the Service has no selector", "service.yaml", r"  selector:\n.*\n"),
+    Mutant("selectors forget the release", "_names.tpl", r'(?<=include "embedstream.name" \. \| quote \}\}\n)app\.kubernetes\.io/instance: .*\n'),
+    Mutant("the test's pod has the worker's labels", "_names.tpl", r'printf "%s-check" \(include "embedstream.name" \. \| trunc 57\)', 'include "embedstream.name" .'),
+    Mutant("replicas are spread by a label of nobody", POD, r'dict "labelSelector" \(dict "matchLabels" .*\) \}\}', 'dict "labelSelector" (dict "matchLabels" (dict "a" "b")) }}'),
+    Mutant("replicas are not spread", POD, r"    \{\{- range \. \}\}\n    - \{\{ merge \(deepCopy \.\) .*\n    \{\{- end \}\}\n", "    []\n", leaf="topologySpreadConstraints"),
+    Mutant("the autoscaler scales something else", HPA, r"(scaleTargetRef:\n.*\n.*\n    name: ).*", r"\1other", "hpa"),
+    Mutant("KEDA scales something else", KEDA, r"(scaleTargetRef:\n.*\n.*\n    name: ).*", r"\1other", "keda"),
+    # Ports and paths.
+    Mutant("monitors ask another port", "_monitor.tpl", "port: admin", "port: http"),
+    Mutant("monitors ask for another path", "_monitor.tpl", "path: /metrics", "path: /metric"),
+    Mutant("the container's port has another name", POD, "- name: admin", "- name: web"),
+    Mutant("the container's port is fixed", POD, r"containerPort: \{\{ \$port \}\}", "containerPort: 9464"),
+    Mutant("the Service leads to another port", "service.yaml", "targetPort: admin", "targetPort: http"),
+    Mutant("the Service's port has another name", "service.yaml", "- name: admin", "- name: web"),
+    Mutant("probes ask another port", POD, "port: admin", "port: 8080"),
+    Mutant("what is not ready is restarted", POD, '"livenessProbe" "/livez"', '"livenessProbe" "/readyz"'),
+    Mutant("readiness is liveness", POD, '"readinessProbe" "/readyz"', '"readinessProbe" "/livez"'),
+    Mutant("the policy lets in to another port", POLICY, r"\{port: \{\{ \$port \}\}, protocol", "{port: 9464, protocol"),
+    Mutant("the policy lets in everybody", POLICY, block("Values.networkPolicy.ingressFrom"), leaf="networkPolicy.ingressFrom"),
+    Mutant("the policy lets out everything", POLICY, r"\n  egress:\n", "\n  egress:\n    - {}\n"),
+    Mutant("the policy knows no extraEgress", POLICY, block("Values.networkPolicy.extraEgress"), leaf="networkPolicy.extraEgress"),
+    Mutant("the policy is of ingress only", POLICY, r"\[Ingress, Egress\]", "[Ingress]"),
+    # What holds by name.
+    Mutant("unready workers keep nodes from being drained", "pdb.yaml", r"  unhealthyPodEvictionPolicy: .*\n"),
+    Mutant("the budget is fixed", "pdb.yaml", r"maxUnavailable: \{\{.*\}\}", "maxUnavailable: 1", leaf="podDisruptionBudget.maxUnavailable"),
+    Mutant("a pod that is not ready is not scraped", "service.yaml", r"  publishNotReadyAddresses: .*\n"),
+    Mutant("a drain that was cut short fails the Job", JOB, r"values: \[64, 78\]", "values: [64, 75, 78]", "job"),
+    Mutant("a wrong configuration is tried again", JOB, r"values: \[64, 78\]", "values: [64]", "job"),
+    Mutant("all but a wrong configuration fails the Job", JOB, "operator: In", "operator: NotIn", "job"),
+    Mutant("evictions count as failures", JOB, "action: Ignore", "action: Count", "job"),
+    Mutant("the Job does not end", POD, r' "--until-end"', "", "job"),
+    Mutant("the Job ignores its arguments", POD, r"\(default list \.Values\.job\.args\)", "list", "job", "job.args"),
+    Mutant("the Job knows no backoffLimit", JOB, r"  backoffLimit: .*\n", "", "job", "job.backoffLimit"),
+    Mutant("the Job knows no deadline", JOB, r"  activeDeadlineSeconds: .*\n", "", "job", "job.activeDeadlineSeconds"),
+    Mutant("the Job stays for ever", JOB, r"  ttlSecondsAfterFinished: .*\n", "", "job", "job.ttlSecondsAfterFinished"),
+    Mutant("the autoscaler's behavior is gone", HPA, block("Values.autoscaling.behavior"), "", "hpa", "autoscaling.behavior.scaleDown.stabilizationWindowSeconds"),
+    Mutant("the autoscaler stays at the fewest", HPA, r"(maxReplicas: .*)maxReplicas", r"\1minReplicas", "hpa", "autoscaling.maxReplicas"),
+    Mutant("the autoscaler heeds only the CPU", HPA, r"if \.Values\.autoscaling\.metrics", "if false", "hpa-metrics", "autoscaling.metrics"),
+    Mutant("KEDA's behavior is gone", KEDA, block("Values.keda.behavior"), "", "keda", "keda.behavior.scaleDown.stabilizationWindowSeconds"),
+    Mutant("KEDA goes up to 100", KEDA, r"maxReplicaCount: .*", "maxReplicaCount: 100", "keda", "keda.maxReplicas"),
+    Mutant("KEDA goes beyond the partitions", KEDA, r'"allowIdleConsumers" "false"', '"allowIdleConsumers" "true"', "keda"),
+    Mutant("KEDA counts partitions without lag", KEDA, r'(?m)^.*set \$metadata "limitToPartitionsWithLag".*\n', "", "keda"),
+    Mutant("KEDA's two times are exchanged", KEDA, r"\.pollingInterval \}\}", ".cooldownPeriod }}", "keda", "keda.pollingInterval"),
+    Mutant("KEDA gets no authentication", KEDA, block("authentication").replace(r"[$.\w]*\.", r"\$"), "", "keda-reference", "keda.authenticationRef"),
+    Mutant("KEDA's further triggers are gone", KEDA, block("Values.keda.extraTriggers"), "", "keda", "keda.extraTriggers"),
+    Mutant("replicas beside the autoscaler", "deployment.yaml", r"or \.Values\.autoscaling\.enabled ", "or ", "hpa"),
+    Mutant("the Deployment knows no strategy", "deployment.yaml", block("Values.updateStrategy"), "", leaf="updateStrategy.type"),
+    Mutant("the settings forget what is written", "_settings.tpl", r"deepCopy \(default dict \.Values\.config\)", 'dict "kafka" .Values.config.kafka', leaf="config"),
+    # The pod.
+    Mutant("the grace is Kubernetes' own", POD, r"  terminationGracePeriodSeconds: .*\n", leaf="terminationGracePeriodSeconds"),
+    Mutant("probes have Kubernetes' own timings", POD, r"(?<=port: admin\n)        \{\{- toYaml .*\n", leaf="livenessProbe.periodSeconds"),
+    Mutant("another key restarts nothing", POD, block("Values.apiKey.value"), "", "inline-key"),
+    Mutant("other settings restart nothing", POD, r'include "embedstream.settings" \.context \| sha256sum', '"" | sha256sum', leaf="config"),
+    Mutant("nowhere to write to", POD, r"  - name: tmp\n    mountPath: /tmp\n"),
+    Mutant("/tmp is a Secret", POD, r"emptyDir:\n      sizeLimit: 64Mi", "secret:\n      secretName: a"),
+    Mutant("the settings are of another release", POD, r'(configMap:\n      name: ).*', r"\1other"),
+    Mutant("the settings are elsewhere", POD, r'\{\{ include "embedstream.configPath" \.context \| dir \}\}', "/etc/other"),
+    Mutant("the key is another one", POD, r"\$\.Values\.apiKey\.existingSecret\.key", '"api-key"', leaf="apiKey.existingSecret.key"),
+    Mutant("a rotated key never arrives", POD, r'(mountPath: \{\{ include "embedstream.apiKeyPath" .*\n)', r"\1    subPath: api-key\n"),
+    Mutant("the pod has another account", POD, r'serviceAccountName: .*', "serviceAccountName: default", leaf="serviceAccount.name"),
+    Mutant("pods get a token", POD, r"automountServiceAccountToken: .*", "automountServiceAccountToken: true", leaf="serviceAccount.automount"),
+    Mutant("Services of the namespace become variables", POD, r"enableServiceLinks: false\n"),
+    Mutant("privileged", POD, r"\.Values\.securityContext \}\}\nsecurityContext:\n", "\\g<0>  privileged: true\n"),
+    Mutant("on the node's network", POD, r"enableServiceLinks: false\n", "\\g<0>hostNetwork: true\n"),
+    Mutant("no security context", POD, block("context.Values.securityContext"), leaf="securityContext.readOnlyRootFilesystem"),
+    *[Mutant(f"{value} does not arrive", POD, block(f"Values.{value}"), leaf=value) for value in (
+        "tolerations", "nodeSelector", "affinity", "priorityClassName", "runtimeClassName", "imagePullSecrets", "extraEnv", "extraEnvFrom",
+        "extraVolumes", "extraVolumeMounts", "initContainers", "sidecars", "podAnnotations",
+    )],
+    Mutant("resources do not arrive", POD, block("Values.resources"), leaf="resources.limits.memory"),
+    Mutant("podLabels do not arrive", POD, r"\(default dict \.context\.Values\.podLabels\)", "dict", leaf="podLabels"),
+    Mutant("commonLabels do not arrive", "_names.tpl", r"\(default dict \.Values\.commonLabels\)", "dict", leaf="commonLabels"),
+    Mutant("the digest does not count", "_names.tpl", r'\(ne \.Values\.image\.digest ""\)', "false", leaf="image.digest"),
+    Mutant("the test runs without init containers", "tests/check.yaml", block("Values.initContainers"), leaf="initContainers"),
+    # Monitors and the account.
+    *[Mutant(f"monitors know no {value}", "_monitor.tpl", rf"(?m)^\{{\{{- with \.{value} \}}\}}\n(?:.*\n)*?\{{\{{- end \}}\}}\n", leaf=f"podMonitor.{value}") for value in (
+        "scrapeTimeout", "relabelings", "metricRelabelings",
+    )],
+    Mutant("monitors ask every 30 s", "_monitor.tpl", r"interval: .*", "interval: 30s", leaf="podMonitor.interval"),
+    Mutant("Prometheus does not find the monitor", "podmonitor.yaml", r'include "embedstream.labelsWith" \(list \. \.Values\.podMonitor\.labels\)', 'include "embedstream.labels" .', leaf="podMonitor.labels"),
+    Mutant("the account has no annotations", "serviceaccount.yaml", block("Values.serviceAccount.annotations"), leaf="serviceAccount.annotations"),
+]  # fmt: skip
+
+
+def found(mutant: Mutant) -> tuple[Mutant, set[str], str]:
+    """What finds a mutant, or why it is none."""
+    home = folder() / f"mutant-{hashlib.sha256(mutant.name.encode()).hexdigest()[:8]}" / "embedstream"
+    shutil.copytree(chart.CHART, home)
+    # It is most of what there is to render, and no mutant's.
+    (home / "files/dashboard.json").write_text("{}\n")
+    template = home / "templates" / mutant.file
+    text, number = re.subn(mutant.pattern, mutant.by, template.read_text())
+    if number != 1 or text == template.read_text():
+        return mutant, set(), f"it no longer applies, {number} places fit: write it anew"
+    template.write_text(text)
+    try:
+        finders = {name for name, _ in wrong(Scene(mutant.values, settings()[mutant.values], home))}
+        if mutant.leaf:
+            problem = unreached(mutant.leaf, guessed(mutant.leaf, *all_leaves()[mutant.leaf]), home)
+            if not problem:
+                return mutant, finders, f"`leaves` does not miss {mutant.leaf}"
+            finders.add("leaves")
+    except AssertionError as failure:
+        return mutant, set(), f"it does not render: {failure}"
+    finally:
+        shutil.rmtree(home.parent)
+    return mutant, finders, "" if finders else f"nothing finds it: write a fact that does ({mutant.file})"
+
+
+def mutants():
+    """Faults put into the templates are found"""
+    names = [mutant.name for mutant in MUTANTS]
+    assert len(set(names)) == len(names), "two mutants of one name"
+    used = {mutant.values for mutant in MUTANTS}
+    # What is found without a fault would be found in every mutant.
+    clean = [text for name in used for _, text in wrong(Scene(name, settings()[name]))]
+    assert not clean, "\n".join(clean)
+    began, finders = os.times(), dict.fromkeys([fact.__name__ for fact in FACTS] + ["leaves"], 0)
+    problems = []
+    for mutant, by, problem in chart.both(found, MUTANTS):
+        for name in by:
+            finders[name] += 1
+        if problem:
+            problems.append(f"{mutant.name}: {problem}")
+    ended = os.times()
+    print(f"        {sum(ended[:4]) - sum(began[:4]):.0f} s of CPU; found by {', '.join(f'{name} {number}' for name, number in finders.items())}")
+    problems += [f"{name} finds no mutant: write one, or it may be a check that cannot fail" for name, number in finders.items() if not number]
+    assert not problems, "\n".join(problems)
+    return f"{len(MUTANTS)} mutants"
+
+
+CHECKS = [facts, leaves, mutants]
