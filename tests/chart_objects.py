@@ -113,7 +113,7 @@ class Scene:
 
     @functools.cached_property
     def settings(self) -> dict:
-        return chart.yaml().safe_load(chart.settings_of(self.of("ConfigMap")))
+        return chart.yaml().load(chart.settings_of(self.of("ConfigMap")), Loader=chart.loader())
 
     @functools.cached_property
     def port(self) -> int | None:
