@@ -392,8 +392,9 @@ def pods(scene: Scene):
                 yield f"{name}: {value} are not all there"
         for each in [*spec["containers"], *spec.get("initContainers", [])]:
             if each is container and at(each, "securityContext.readOnlyRootFilesystem"):
-                if "emptyDir" not in volumes.get(mounts.get("/tmp", {}).get("name"), {}) or mounts["/tmp"].get("readOnly"):
-                    yield f"{name}: its root is read-only, and /tmp cannot be written to"
+                volume = volumes.get(mounts.get("/tmp", {}).get("name"), {})
+                if not at(volume, "emptyDir.sizeLimit") or mounts["/tmp"].get("readOnly"):
+                    yield f"{name}: its root is read-only, and /tmp cannot be written to, or without an end"
         # The settings, where the arguments say, and the key, where the settings say.
         settings_file = pathlib.PurePath(container["args"][container["args"].index("--config") + 1])
         volume = volumes.get(mounts.get(str(settings_file.parent), {}).get("name"), {})
@@ -457,7 +458,7 @@ def verdict(policy: dict, code: int, evicted: bool) -> str:
     """What Kubernetes does about a pod that ended so: the first rule that fits, or it counts against backoffLimit."""
     for rule in policy["rules"]:
         codes = rule.get("onExitCodes")
-        if codes and codes.get("containerName", "embedstream") == "embedstream" and (code in codes["values"]) == (codes["operator"] == "In"):
+        if codes and (code in codes["values"]) == (codes["operator"] == "In"):
             return rule["action"]
         conditions = rule.get("onPodConditions") or []
         if evicted and any(one["type"] == "DisruptionTarget" and one.get("status", "True") == "True" for one in conditions):
@@ -471,6 +472,8 @@ def jobs(scene: Scene):
     assert {0, 64, 69, 70, 75, 78} <= codes, f"src/cli.rs: exit codes {codes}"
     for job in scene.of("Job"):
         policy = job["spec"].get("podFailurePolicy") or {"rules": []}
+        if any(rule["onExitCodes"].get("containerName") != "embedstream" for rule in policy["rules"] if "onExitCodes" in rule):
+            yield "exit codes of other containers mean something else"
         # 137: killed by the kernel or by Kubernetes.
         for code in sorted(codes - {0} | {1, 137}):
             expected = "FailJob" if code in (64, 78) else "Count"
@@ -548,6 +551,13 @@ def by_name(scene: Scene):
     listen = {"admin": {"listen": "0.0.0.0:9464"}}
     if merged(have, written) != have or merged(listen, written) != merged(listen, without(have, "provider.api_key_file")):
         yield f"the settings are not config, with the chart's defaults: {have}"
+    named = [(document["kind"], document["metadata"]["name"]) for document in scene.documents]
+    if not all(name for _, name in named) or len(set(named)) < len(named):
+        yield f"names are missing, or there twice: {named}"
+    for name, pod in scene.tests.items():
+        annotations = {**scene.value("podAnnotations", {}), "helm.sh/hook": "test"}
+        if not annotations.items() <= at(pod, "metadata.annotations", {}).items():
+            yield f"{name}: the test is a pod of the release, or without podAnnotations: {at(pod, 'metadata.annotations')}"
     for document in scene.documents:
         labels = document["metadata"].get("labels", {})
         own = {"PodMonitor": "podMonitor.labels", "ServiceMonitor": "serviceMonitor.labels", "PrometheusRule": "prometheusRule.labels"}
@@ -874,6 +884,7 @@ MUTANTS = [
     Mutant("a drain that was cut short fails the Job", JOB, r"values: \[64, 78\]", "values: [64, 75, 78]", "job"),
     Mutant("a wrong configuration is tried again", JOB, r"values: \[64, 78\]", "values: [64]", "job"),
     Mutant("all but a wrong configuration fails the Job", JOB, "operator: In", "operator: NotIn", "job"),
+    Mutant("codes of other containers count", JOB, r" +containerName: embedstream\n", "", "job"),
     Mutant("evictions count as failures", JOB, "action: Ignore", "action: Count", "job"),
     Mutant("the Job does not end", POD, r' "--until-end"', "", "job"),
     Mutant("the Job ignores its arguments", POD, r"\(default list \.Values\.job\.args\)", "list", "job", "job.args"),
@@ -899,6 +910,7 @@ MUTANTS = [
     Mutant("another key restarts nothing", POD, block("Values.apiKey.value"), "", "inline-key"),
     Mutant("other settings restart nothing", POD, r'include "embedstream.settings" \.context \| sha256sum', '"" | sha256sum', leaf="config"),
     Mutant("nowhere to write to", POD, r"  - name: tmp\n    mountPath: /tmp\n"),
+    Mutant("/tmp has no limit", POD, r"emptyDir:\n +sizeLimit: .*\n", "emptyDir: {}\n"),
     Mutant("/tmp is a Secret", POD, r"emptyDir:\n      sizeLimit: 64Mi", "secret:\n      secretName: a"),
     Mutant("the settings are of another release", POD, r'(configMap:\n      name: ).*', r"\1other"),
     Mutant("the settings are elsewhere", POD, r'\{\{ include "embedstream.configPath" \.context \| dir \}\}', "/etc/other"),
@@ -918,6 +930,8 @@ MUTANTS = [
     Mutant("podLabels do not arrive", POD, r"\(default dict \.context\.Values\.podLabels\)", "dict", leaf="podLabels"),
     Mutant("commonLabels do not arrive", "_names.tpl", r"\(default dict \.Values\.commonLabels\)", "dict", leaf="commonLabels"),
     Mutant("the digest is taken for a tag", "_names.tpl", r'"@%s"', '":%s"'),
+    Mutant("the test is no hook", "tests/check.yaml", r'"helm.sh/hook" "test" ', ""),
+    Mutant("two policies of one name", POLICY, r'include "embedstream.named" \(list \$ "check"\)', 'include "embedstream.fullname" $'),
     Mutant("the test runs without init containers", "tests/check.yaml", block("Values.initContainers"), leaf="initContainers"),
     # Monitors and the account.
     *[Mutant(f"monitors know no {value}", "_monitor.tpl", block(value), leaf=f"podMonitor.{value}") for value in (
