@@ -5,7 +5,6 @@ templates: the facts must find each, and each fact must find one, or it could no
 """
 
 import base64
-import concurrent.futures
 import copy
 import dataclasses
 import functools
@@ -16,10 +15,12 @@ import pathlib
 import re
 import shutil
 import tempfile
-import time
 
 chart = None  # tests/chart, which loads this file and puts itself here
 RELEASE = "r"
+# Not made on demand: two threads would make two, and one of them would go while it is in use.
+WORK = tempfile.TemporaryDirectory()
+FOLDER = pathlib.Path(WORK.name)
 LABELS = "app.kubernetes.io/"
 PROBES = {"startupProbe": "livez", "livenessProbe": "livez", "readinessProbe": "readyz"}
 
@@ -66,23 +67,16 @@ def layers(*paths: dict) -> dict:
 
 
 @functools.cache
-def folder() -> pathlib.Path:
-    made = tempfile.TemporaryDirectory()
-    folder.kept = made  # until the process ends
-    return pathlib.Path(made.name)
-
-
-@functools.cache
 def defaults() -> dict:
     return read(chart.CHART / "values.yaml")
 
 
 def rendered(values: dict, home: pathlib.Path | None = None) -> list[dict]:
     text = json.dumps(values, sort_keys=True)
-    file = folder() / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.yaml"
+    file = FOLDER / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.yaml"
     if not file.exists():
         # Under a name of its own first: others may ask for the same at this moment.
-        partial = tempfile.NamedTemporaryFile("w", dir=folder(), delete=False)
+        partial = tempfile.NamedTemporaryFile("w", dir=FOLDER, delete=False)
         with partial:
             partial.write(text)
         os.replace(partial.name, file)
@@ -945,7 +939,7 @@ MUTANTS = [
 
 def found(mutant: Mutant) -> tuple[Mutant, set[str], str]:
     """What finds a mutant, or why it is none."""
-    home = folder() / f"mutant-{hashlib.sha256(mutant.name.encode()).hexdigest()[:8]}" / "embedstream"
+    home = FOLDER / f"mutant-{hashlib.sha256(mutant.name.encode()).hexdigest()[:8]}" / "embedstream"
     shutil.copytree(chart.CHART, home)
     # It is most of what there is to render, and no mutant's.
     (home / "files/dashboard.json").write_text("{}\n")
