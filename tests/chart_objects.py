@@ -136,6 +136,7 @@ def settings() -> dict[str, dict]:
     policy = layers({
         "networkPolicy.enabled": True,
         "networkPolicy.ingressFrom": [{"namespaceSelector": {"matchLabels": {"a": "b"}}}],
+        "networkPolicy.extraIngress": [{"ports": [{"port": 9097, "protocol": "TCP"}]}],
         "networkPolicy.extraEgress": [{"ports": [{"port": 9096, "protocol": "TCP"}]}],
         "topologySpreadConstraints": [{"maxSkew": 3, "topologyKey": "a", "whenUnsatisfiable": "DoNotSchedule"}],
     })  # fmt: skip
@@ -647,6 +648,7 @@ SAMPLES = {
     "prometheusRule.disabled": Sample([ALERT]),
     "prometheusRule.kept": Sample(["EmbedstreamNotConsuming"], {"keda.enabled": True, "keda.minReplicas": 0}),
     "networkPolicy.ingressFrom": Sample([{"podSelector": {"matchLabels": {"a": "other"}}}]),
+    "networkPolicy.extraIngress": Sample([{"ports": [{"port": 7777}]}]),
     "networkPolicy.extraEgress": Sample([{"ports": [{"port": 7777}]}]),
     "podSecurityContext.seccompProfile.type": Sample("Localhost"),
     "podSecurityContext.fsGroupChangePolicy": Sample("Always"),
