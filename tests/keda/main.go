@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strings"
+	"time"
 
 	"embedstream/tests/keda/scalers"
 	"github.com/IBM/sarama"
@@ -45,6 +47,11 @@ func (r *release) asks(kind string) seen {
 	defer func() { must(scaler.Close(ctx)) }()
 	external := scaler.GetMetricSpecForScaling(ctx)[0].External
 	metrics, active, err := scaler.GetMetricsAndActivity(ctx, external.Metric.Name)
+	// A broker that has just started; KEDA, too, asks again at its next poll.
+	for tries := 0; err != nil && strings.Contains(err.Error(), "still loading offsets") && tries < 60; tries++ {
+		time.Sleep(time.Second)
+		metrics, active, err = scaler.GetMetricsAndActivity(ctx, external.Metric.Name)
+	}
 	must(err)
 	value, target := metrics[0].Value.MilliValue(), external.Target.AverageValue.MilliValue()
 	// The HorizontalPodAutoscaler's formula for an average; KEDA itself takes the last replica away where minReplicaCount is 0.
