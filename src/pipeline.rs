@@ -274,9 +274,8 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             Event::Connected(false) => {
                 self.health.unreachable(Kafka::Brokers, "no Kafka broker is connected".to_owned());
             }
-            Event::TopicMissing(message) => self.health.unreachable(Kafka::Topic, message),
-            Event::TopicsThere => self.health.reachable(Kafka::Topic),
-            Event::GroupRefused(message) => self.health.unreachable(Kafka::Group, message),
+            Event::TopicMissing(message) => self.health.heard(Kafka::Topic, message),
+            Event::GroupRefused(message) => self.health.heard(Kafka::Group, message),
             Event::Fatal(message) => self.end(Ended::Fatal(message)),
             Event::Closed { committed } => {
                 let drained = if self.cut_short || !committed { Ended::CutShort } else { Ended::Drained };

@@ -22,6 +22,9 @@ pub const INTERNAL: i32 = 70;
 /// The exit code of a drain that was cut short.
 pub const CUT_SHORT: i32 = 75;
 
+/// What a start has that is told to end before it knows how long a drain may take.
+const EARLY: Duration = Duration::from_secs(10);
+
 /// Signals this soon after the first are the same wish: `timeout(1)` and shells signal a process and then its group.
 const SAME_WISH: Duration = Duration::from_millis(50);
 
@@ -32,7 +35,7 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 #[derive(Clone, Debug)]
 pub struct Shutdown {
     asked: watch::Receiver<u8>,
-    limit: watch::Sender<Option<Duration>>,
+    limit: watch::Sender<Duration>,
 }
 
 /// Asks by hand: in tests, and where something other than a signal ends the worker. Dropped, it never asks.
@@ -57,7 +60,7 @@ impl Shutdown {
     /// The signals cannot be watched, or the thread cannot be started.
     pub fn listen() -> io::Result<Self> {
         let (asked, receiver) = watch::channel(0);
-        let (limit, limits) = watch::channel(None);
+        let (limit, limits) = watch::channel(EARLY);
         let (registered, ready) = mpsc::sync_channel(1);
         thread::Builder::new()
             .name("signals".to_owned())
@@ -68,13 +71,13 @@ impl Shutdown {
 
     /// Gives the drain its time, from the first signal on (the worker's `shutdown_deadline` + 2 s).
     pub fn within(&self, limit: Duration) {
-        self.limit.send_replace(Some(limit));
+        self.limit.send_replace(limit);
     }
 
     /// A shutdown that no signal asks for, and what asks for it.
     pub fn by_hand() -> (Self, Trigger) {
         let (asked, receiver) = watch::channel(0);
-        (Self { asked: receiver, limit: watch::Sender::new(None) }, Trigger { asked })
+        (Self { asked: receiver, limit: watch::Sender::new(EARLY) }, Trigger { asked })
     }
 
     /// Waits until the end was asked for: the worker drains.
@@ -109,7 +112,7 @@ impl Trigger {
 
 /// The thread: registers the signals, says so, follows them, ends the process.
 fn watch_signals(
-    limits: watch::Receiver<Option<Duration>>,
+    limits: watch::Receiver<Duration>,
     asked: watch::Sender<u8>,
     registered: &mpsc::SyncSender<io::Result<()>>,
 ) {
@@ -145,7 +148,7 @@ fn watch_signals(
 async fn follow(
     mut next: impl AsyncFnMut(),
     asked: watch::Sender<u8>,
-    mut limits: watch::Receiver<Option<Duration>>,
+    mut limits: watch::Receiver<Duration>,
 ) -> CutShort {
     next().await;
     asked.send_replace(1);
@@ -159,11 +162,12 @@ async fn follow(
         }
     };
     let over = async {
-        let limit = limits.wait_for(Option::is_some).await.map(|limit| *limit);
-        match limit {
-            Ok(Some(limit)) => tokio::time::sleep_until(first + limit).await,
-            // Nobody says any more how long it may take.
-            _ => std::future::pending().await,
+        loop {
+            let limit = *limits.borrow_and_update();
+            tokio::select! {
+                () = tokio::time::sleep_until(first + limit) => break,
+                Ok(()) = limits.changed() => {}
+            }
         }
     };
     tokio::select! {

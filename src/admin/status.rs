@@ -243,6 +243,14 @@ impl Health {
         }
     }
 
+    /// Says why a part of Kafka is away, or that it is back.
+    pub fn heard(&self, part: Kafka, away: Option<String>) {
+        match away {
+            Some(message) => self.unreachable(part, message),
+            None => self.reachable(part),
+        }
+    }
+
     /// Says that it is back.
     pub fn reachable(&self, part: Kafka) {
         self.told().away.retain(|(other, ..)| *other != part);

@@ -1,5 +1,6 @@
 //! The drain of a revoke: the poll thread waits until the loop has finished what is worth it, then commits.
 
+use std::cell::Cell;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -20,8 +21,10 @@ const COMMIT: Duration = Duration::from_secs(3);
 const REPLY_MARGIN: Duration = Duration::from_secs(1);
 /// How often the poll thread looks whether the commit in flight is answered.
 const LOOK: Duration = Duration::from_millis(5);
-/// How often the poll thread says that it lives while it waits, and that of a member that leaves to the group.
+/// How often the poll thread says that it lives while it waits.
 const BEAT: Duration = Duration::from_secs(1);
+/// How often a member that leaves says so to the group: librdkafka's own heartbeat, half of the shortest session that brokers allow.
+const RENEW: Duration = Duration::from_secs(3);
 
 /// A lane that is no longer polled.
 pub(super) struct Closed {
@@ -69,13 +72,20 @@ pub(super) fn drain(shared: &Arc<Shared>, closed: &[Closed]) {
     let generations = closed.iter().map(|lane| lane.generation).collect();
     let (reply, answer) = sync_channel(1);
     shared.tell(Event::Revoked(Revoke { generations, within: times.work, leaving: asked.is_some(), reply }));
+    let renewed = Cell::new(since);
     let renew = || {
-        if asked.is_some() {
+        let at = now();
+        // The last commit waits for the one in flight, and follows at once near the end.
+        let is_due =
+            at.saturating_duration_since(renewed.get()) >= RENEW && at + COMMIT < since + times.reply;
+        if asked.is_some() && is_due {
+            renewed.set(at);
             renew(shared, closed);
         }
     };
     let committed = match wait(shared, &answer, since + times.reply, renew) {
         Some(progress) => {
+            settle(shared, since + times.commit);
             let positions = positions(shared, closed, &progress);
             positions.count() == 0 || commit(shared, positions, since + times.commit)
         }
@@ -110,6 +120,10 @@ fn renew(shared: &Arc<Shared>, closed: &[Closed]) {
     let mut held = Vec::new();
     let mut list = TopicPartitionList::new();
     for Closed { generation, partition, marks } in closed {
+        // What the loop has closed meanwhile it has told in its reply, and the marks here are older.
+        if !settled.iter().any(|lane| lane.generation == *generation) {
+            continue;
+        }
         if let Some(position) = committable(*marks, *generation, &settled) {
             held.push((*generation, position));
             add(&mut list, partition, position);
@@ -171,7 +185,6 @@ fn commit(shared: &Arc<Shared>, positions: TopicPartitionList, deadline: Instant
     let Some(client) = shared.consumer.get().and_then(Weak::upgrade) else { return false };
     let (done, result) = sync_channel(1);
     let since = now();
-    settle(shared, deadline);
     let committing = std::thread::spawn(move || {
         let committed = client.commit(&positions, CommitMode::Sync);
         drop((positions, client));

@@ -66,12 +66,10 @@ pub enum Event {
     Ends(Vec<End>),
     /// Whether any broker is connected: told when it changes.
     Connected(bool),
-    /// An input topic is not there any more: which, in words.
-    TopicMissing(String),
-    /// All input topics are there again.
-    TopicsThere,
-    /// The brokers do not let this user into the group: why, in words. An assignment ends that.
-    GroupRefused(String),
+    /// An input topic is not there any more: which, in words. `None`: all are there again.
+    TopicMissing(Option<String>),
+    /// The brokers do not let this user into the group: why, in words. `None`: they do again.
+    GroupRefused(Option<String>),
     /// The consumer cannot go on: the process ends.
     Fatal(String),
     /// The consumer has left the group.

@@ -31,7 +31,7 @@ pub(super) fn look(shared: &Arc<Shared>) {
         while let Some(missing) = missing(&looking) {
             if !told {
                 warn!(topic = missing, "an input topic is missing");
-                looking.tell(Event::TopicMissing(format!("the input topic `{missing}` is missing")));
+                looking.tell(Event::TopicMissing(Some(format!("the input topic `{missing}` is missing"))));
                 told = true;
             }
             let since = now();
@@ -41,7 +41,7 @@ pub(super) fn look(shared: &Arc<Shared>) {
         }
         if told {
             info!("all input topics are there");
-            looking.tell(Event::TopicsThere);
+            looking.tell(Event::TopicMissing(None));
         }
         looking.looking.store(false, Ordering::Release);
     });

@@ -15,6 +15,8 @@ use crate::domain::record::Position;
 
 /// How long a question may take, each.
 const ASK: Duration = Duration::from_secs(10);
+/// After how long a question without an answer is asked again.
+const AGAIN: Duration = Duration::from_secs(1);
 /// How often what has to be known is asked before the worker gives up.
 const TRIES: u32 = 3;
 
@@ -29,18 +31,31 @@ enum Stand {
     Unknown,
 }
 
-/// Asks, beside the poll thread, and notes the answers. A partition without a committed position gets its first one committed, so that
+/// Asks, beside the poll thread, until each partition that is still held has an answer, and notes the answers. A partition without a committed position gets its first one committed, so that
 /// its lag is true from the start.
 pub(super) fn find_beside(client: Arc<Client>, shared: Arc<Shared>, opened: Vec<Assigned>) {
     let keeper = Arc::clone(&shared);
     let asking = std::thread::spawn(move || {
-        let stands = match ask(&client, &opened, Start::Earliest, &|| ()) {
-            Ok(stands) => stands,
-            Err(failure) => return warn!(error = %failure, "cannot ask for positions"),
-        };
-        note(&shared, &opened, &stands);
+        let mut open = opened;
+        loop {
+            open.retain(|lane| is_held(&shared, lane));
+            if open.is_empty() || shared.leaving.get().is_some() {
+                break;
+            }
+            match ask(&client, &open, Start::Earliest, &|| ()) {
+                Ok(stands) => {
+                    note(&shared, &open, &stands);
+                    shared.budget.unpark();
+                    let mut unknown = stands.iter().map(|stand| matches!(stand, Stand::Unknown));
+                    open.retain(|_| unknown.next().unwrap_or(false));
+                }
+                Err(failure) => warn!(error = %failure, "cannot ask for positions, asking again"),
+            }
+            if !open.is_empty() {
+                std::thread::park_timeout(AGAIN);
+            }
+        }
         drop(client);
-        shared.budget.unpark();
     });
     keeper.keep(asking);
 }
@@ -76,6 +91,10 @@ pub(super) fn begin_at_the_end(
     }
     note(shared, opened, &stands);
     Ok(())
+}
+
+fn is_held(shared: &Shared, Assigned { generation, partition }: &Assigned) -> bool {
+    lock(&shared.lanes).held.get(partition).is_some_and(|lane| lane.generation == *generation)
 }
 
 fn note(shared: &Shared, opened: &[Assigned], stands: &[Stand]) {

@@ -84,6 +84,8 @@ pub(super) struct Shared {
     pub(super) revoke_deadline: Duration,
     pub(super) shutdown_deadline: Duration,
     pub(super) helpers: Mutex<Vec<JoinHandle<()>>>,
+    /// Whether the group was refused since the last commit.
+    pub(super) refused: AtomicBool,
     /// When which error was logged last, by where it came from and its code.
     pub(super) logged: Mutex<BTreeMap<(&'static str, Option<i32>), Instant>>,
     /// Tells that the poll thread lives.
@@ -146,6 +148,10 @@ impl Shared {
     /// Takes up the broker's answer to the commit in flight.
     pub(super) fn answered(&self, result: &KafkaResult<()>) {
         self.committed(result.is_ok());
+        // No assignment follows where the session outlived the refusal.
+        if result.is_ok() && self.refused.swap(false, Ordering::Relaxed) {
+            self.tell(Event::GroupRefused(None));
+        }
         if let Err(failure) = result {
             // A rebalance in progress refuses commits: the positions are kept and committed again.
             if self.is_news("commit", failure) {

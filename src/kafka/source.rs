@@ -90,6 +90,7 @@ impl Source {
             revoke_deadline: config.kafka.revoke_deadline,
             shutdown_deadline: config.shutdown_deadline,
             helpers: Mutex::new(Vec::new()),
+            refused: AtomicBool::new(false),
             logged: Mutex::new(BTreeMap::new()),
             beat,
         });
@@ -296,9 +297,11 @@ impl Poll {
         }
         if failure.rdkafka_error_code() == Some(RDKafkaErrorCode::GroupAuthorizationFailed) {
             let group = &self.shared.group;
-            self.shared.tell(Event::GroupRefused(format!(
+            let why = format!(
                 "the brokers do not let this user into the group `{group}`: grant it READ on the group"
-            )));
+            );
+            self.shared.refused.store(true, Ordering::Relaxed);
+            self.shared.tell(Event::GroupRefused(Some(why)));
         }
         if self.shared.is_news("client", failure) {
             warn!(error = %failure, "the kafka client reports an error and goes on");

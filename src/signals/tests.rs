@@ -13,7 +13,7 @@ const CHILD: &str = "EMBEDSTREAM_TEST_CHILD";
 /// Follows what the returned sender sends. Within a `LocalSet`, as the future of an async closure is not seen to be `Send`.
 fn following(limit: Duration) -> (UnboundedSender<()>, Shutdown, JoinHandle<CutShort>) {
     let (asked, receiver) = watch::channel(0);
-    let (given, limits) = watch::channel(None);
+    let (given, limits) = watch::channel(EARLY);
     let (signal, mut signals) = unbounded_channel();
     let followed = spawn_local(async move {
         let next = async || {
@@ -64,7 +64,7 @@ async fn signals_at_once_are_one_wish() {
 async fn a_limit_that_comes_later_counts_from_the_signal_on() {
     let test = async {
         let (signal, shutdown, followed) = following(Duration::from_secs(86_400));
-        shutdown.limit.send_replace(None);
+        shutdown.limit.send_replace(EARLY);
         let begin = Instant::now();
         signal.send(()).expect("followed");
         shutdown.first().await;
@@ -73,6 +73,20 @@ async fn a_limit_that_comes_later_counts_from_the_signal_on() {
         shutdown.within(Duration::from_secs(27));
         assert_eq!(followed.await.expect("no panic"), CutShort::Deadline);
         assert_eq!(begin.elapsed().as_secs(), 27);
+    };
+    LocalSet::new().run_until(test).await;
+}
+
+/// As where the settings come from a disk that hangs.
+#[tokio::test(start_paused = true)]
+async fn a_start_that_hangs_ends_all_the_same() {
+    let test = async {
+        let (signal, shutdown, followed) = following(EARLY);
+        let begin = Instant::now();
+        signal.send(()).expect("followed");
+        assert_eq!(followed.await.expect("no panic"), CutShort::Deadline);
+        assert_eq!(begin.elapsed(), EARLY);
+        drop(shutdown);
     };
     LocalSet::new().run_until(test).await;
 }

@@ -149,6 +149,9 @@ fn refused(name: &str, value: &str) -> Option<&'static str> {
         "bootstrap.servers" | "metadata.broker.list" => Some("is set by kafka.brokers"),
         "group.id" => Some("is set by kafka.group_id"),
         "auto.offset.reset" => Some("is set by kafka.start"),
+        "statistics.interval.ms" => {
+            Some("is fixed: lag, and the end of a bounded run, are read from the statistics")
+        }
         "enable.auto.commit" | "auto.commit.enable" | "enable.auto.offset.store" => Some(
             "cannot be set: an offset is committed only when its outcome is acknowledged, or records would be lost",
         ),

@@ -160,6 +160,7 @@ fn settings_on_which_a_promise_rests_are_refused() {
     for (setting, part) in [
         ("bootstrap.servers: a", "is set by kafka.brokers"),
         ("group.id: a", "is set by kafka.group_id"),
+        ("statistics.interval.ms: 0", "are read from the statistics"),
         ("auto.offset.reset: latest", "is set by kafka.start"),
         ("enable.auto.commit: true", "only when its outcome is acknowledged"),
         ("enable.auto.offset.store: false", "only when its outcome is acknowledged"),
