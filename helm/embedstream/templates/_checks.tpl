@@ -125,7 +125,12 @@
 {{- end -}}
 {{- /* The worker's own rules, without which it would not start. */ -}}
 {{- $poll := include "embedstream.clientSetting" (list . "max.poll.interval.ms") | default "120000" -}}
-{{- $known := regexMatch "^[0-9]+$" $poll -}}
+{{- $known := and (regexMatch "^[0-9]+$" $poll) (not .Values.extraEnvFrom) -}}
+{{- range $section := list "KAFKA" "KAFKA__CLIENT" "KAFKA__CONSUMER" -}}
+{{- if include "embedstream.variable" (list $ (printf "EMBEDSTREAM__%s" $section)) -}}
+{{- $known = false -}}
+{{- end -}}
+{{- end -}}
 {{- if ne $deadline "(extraEnv)" -}}
 {{- if or (lt $drain 0.001) (gt $drain 3600.0) -}}
 {{- $problems = append $problems (printf "config.shutdown_deadline: %s is out of range: 1ms to 1h; write for example 25s" $deadline) -}}
@@ -306,13 +311,15 @@
 
 {{/* Names of what is a secret; empty: it is none. Of a header, of a field of the request's body (dotted), of a setting of librdkafka. */}}
 {{- define "embedstream.secretHeader" -}}
-{{- $names := "(?i)auth([^o]|$|oriz)|(api|subscription)[-_]?key|(^|[-_])key$|token|secret|password|cookie|credential" -}}
+{{- $keys := "(api|access|subscription|secret|private)[-_]?key|^(x[-_])?key$" -}}
+{{- $names := printf "(?i)auth([^o]|$|oriz)|%s|token|secret|password|cookie|credential" $keys -}}
 {{- if regexMatch $names . -}}true{{- end -}}
 {{- end -}}
 
 {{- define "embedstream.secretField" -}}
 {{- $tokens := "(^|access|auth|bearer|refresh|session|api|id)[-_]?token" -}}
-{{- $names := printf "(?i)^(.*(api[-_]?key|passw(or)?d|secret|credential|authorization|cookie).*|(.*[-_])?key|auth|%s)$" $tokens -}}
+{{- $keys := "((access|subscription|private)[-_]?)?key" -}}
+{{- $names := printf "(?i)^(.*(api[-_]?key|passw(or)?d|secret|credential|authorization|cookie).*|%s|auth|%s)$" $keys $tokens -}}
 {{- range splitList "." . -}}
 {{- if regexMatch $names . -}}true{{- end -}}
 {{- end -}}
@@ -335,7 +342,8 @@
 {{- $body := "EMBEDSTREAM__PROVIDER__BODY__" -}}
 {{- $client := "^EMBEDSTREAM__KAFKA__(CLIENT|CONSUMER|PRODUCER)__" -}}
 {{- if has .name (list "OPENROUTER_API_KEY" "EMBEDSTREAM__PROVIDER__API_KEY") -}}
-true
+{{- /* What a server without keys is given for one. */ -}}
+{{- if not (has (lower (trim $value)) (list "none" "dummy" "empty")) -}}true{{- end -}}
 {{- else if eq .name "EMBEDSTREAM__PROVIDER__URL" -}}
 {{- include "embedstream.signed" $value -}}
 {{- else if hasPrefix $headers .name -}}
@@ -345,10 +353,18 @@ true
 {{- else if regexMatch $client .name -}}
 {{- include "embedstream.secretClientSetting" (regexReplaceAll $client .name "" | lower | replace "_" ".") -}}
 {{- else if and (hasPrefix "EMBEDSTREAM__" .name) (hasPrefix "{" (trim $value)) -}}
-{{- /* A whole section. */ -}}
-{{- range include "embedstream.leaves" (list (fromYaml $value) "") | fromYamlArray -}}
-{{- include "embedstream.secretField" . }}{{ include "embedstream.secretClientSetting" . -}}
-{{- if regexMatch "HEADERS$" $.name }}{{ include "embedstream.secretHeader" . }}{{ end -}}
+{{- /* A whole section: its leaves, named from the top. */ -}}
+{{- $section := trimPrefix "EMBEDSTREAM__" .name | lower | replace "__" "." -}}
+{{- range include "embedstream.leaves" (list (fromYaml $value) (printf "%s." $section)) | fromYamlArray -}}
+{{- if regexMatch "^provider\\.headers\\." . -}}
+{{- include "embedstream.secretHeader" (trimPrefix "provider.headers." .) -}}
+{{- else if regexMatch "^provider\\.body\\." . -}}
+{{- include "embedstream.secretField" (trimPrefix "provider.body." .) -}}
+{{- else if eq . "provider.api_key" -}}
+true
+{{- else if regexMatch "^kafka\\.(client|consumer|producer)\\." . -}}
+{{- include "embedstream.secretClientSetting" (regexReplaceAll "^kafka\\.[a-z]+\\." . "") -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

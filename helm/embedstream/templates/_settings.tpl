@@ -230,9 +230,9 @@ there is no monitor, or its relabelings may name the job.
 {{- range $monitor := list .Values.podMonitor .Values.serviceMonitor -}}
 {{- if $monitor.enabled -}}
 {{- range $monitor.relabelings -}}
-{{- /* A target label with $ in it can be any. What a labelmap makes can be job, and labeldrop and labelkeep can take it away. */ -}}
+{{- /* A target label with $ in it can be any. What a labelmap makes can be job or namespace, and labeldrop and labelkeep can take it away. */ -}}
 {{- $target := toString (default "" .targetLabel) -}}
-{{- if or (eq $target "job") (contains "$" $target) (hasPrefix "label" (lower (default "" .action))) -}}
+{{- if or (has $target (list "job" "namespace")) (contains "$" $target) (hasPrefix "label" (lower (default "" .action))) -}}
 {{- $known = false -}}
 {{- end -}}
 {{- end -}}
