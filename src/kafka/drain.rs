@@ -117,20 +117,18 @@ fn wait<T>(shared: &Shared, answer: &Receiver<T>, deadline: Instant, each: impl 
 /// the broker counts a commit as a heartbeat.
 fn renew(shared: &Arc<Shared>, closed: &[Closed]) {
     let settled = shared.progress.borrow().clone();
+    let Some(client) = shared.consumer.get().and_then(Weak::upgrade) else { return };
+    let mut commits = lock(&shared.commits);
     let mut held = Vec::new();
     let mut list = TopicPartitionList::new();
     for Closed { generation, partition, marks } in closed {
-        // What the loop has closed meanwhile it has told in its reply, and the marks here are older.
-        if !settled.iter().any(|lane| lane.generation == *generation) {
-            continue;
-        }
-        if let Some(position) = committable(*marks, *generation, &settled) {
+        // A lane that the loop has closed meanwhile is told of no more, and the marks here may be older than what was committed.
+        let known = commits.committed(*generation);
+        if let Some(position) = committable(*marks, *generation, &settled).max(known) {
             held.push((*generation, position));
             add(&mut list, partition, position);
         }
     }
-    let Some(client) = shared.consumer.get().and_then(Weak::upgrade) else { return };
-    let mut commits = lock(&shared.commits);
     if held.is_empty() || commits.is_in_flight() {
         return;
     }
