@@ -270,9 +270,9 @@ impl<E: Embedder, S: Sink> Pipeline<E, S> {
             Event::Revoked(revoke) => self.revoked(revoke, now()),
             Event::Lost(generations) => self.lost(&generations),
             Event::Ends(ends) => self.ends_seen(&ends),
-            Event::Connected(true) => self.health.reachable(Kafka::Brokers),
-            Event::Connected(false) => {
-                self.health.unreachable(Kafka::Brokers, "no Kafka broker is connected".to_owned());
+            Event::Connected(connected) => {
+                let away = (!connected).then(|| "no Kafka broker is connected".to_owned());
+                self.health.heard(Kafka::Brokers, away);
             }
             Event::TopicMissing(message) => self.health.heard(Kafka::Topic, message),
             Event::GroupRefused(message) => self.health.heard(Kafka::Group, message),

@@ -230,30 +230,19 @@ impl Health {
 
     /// Says that the group let this worker in: a first assignment came, even an empty one.
     pub fn joined(&self) {
-        let mut told = self.told();
-        told.joined = true;
-        told.away.retain(|(part, ..)| *part != Kafka::Group);
+        self.told().joined = true;
     }
 
-    /// Says that a part of Kafka is away: the worker is not ready, as before it had joined. The first message stands.
-    pub fn unreachable(&self, part: Kafka, message: String) {
-        let mut told = self.told();
-        if !told.away.iter().any(|(other, ..)| *other == part) {
-            told.away.push((part, message, Time::now()));
-        }
-    }
-
-    /// Says why a part of Kafka is away, or that it is back.
+    /// Says why a part of Kafka is away, or that it is back. Meanwhile the worker is not ready, as before it had joined. The first message
+    /// stands.
     pub fn heard(&self, part: Kafka, away: Option<String>) {
+        let mut told = self.told();
+        let known = told.away.iter().any(|(other, ..)| *other == part);
         match away {
-            Some(message) => self.unreachable(part, message),
-            None => self.reachable(part),
+            None => told.away.retain(|(other, ..)| *other != part),
+            Some(message) if !known => told.away.push((part, message, Time::now())),
+            Some(_) => {}
         }
-    }
-
-    /// Says that it is back.
-    pub fn reachable(&self, part: Kafka) {
-        self.told().away.retain(|(other, ..)| *other != part);
     }
 
     /// Says that nothing goes on until what suspends it ends. The same reason again keeps its beginning and renews the rest.

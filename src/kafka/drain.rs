@@ -6,12 +6,12 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{CommitMode, Consumer};
-use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
-use tracing::{error, warn};
+use rdkafka::topic_partition_list::TopicPartitionList;
+use tracing::warn;
 
 use super::event::{Event, Revoke};
 use super::marks::Marks;
-use super::shared::{Shared, lock, now};
+use super::shared::{Shared, add, lock, now};
 use crate::domain::ledger::Progress;
 use crate::domain::record::{Generation, Position, TopicPartition};
 
@@ -72,14 +72,14 @@ pub(super) fn drain(shared: &Arc<Shared>, closed: &[Closed]) {
     let generations = closed.iter().map(|lane| lane.generation).collect();
     let (reply, answer) = sync_channel(1);
     shared.tell(Event::Revoked(Revoke { generations, within: times.work, leaving: asked.is_some(), reply }));
-    let renewed = Cell::new(since);
+    // The last heartbeat may be nearly an interval old: the first renewal comes at once.
+    let renewed = Cell::new(None);
     let renew = || {
         let at = now();
         // The last commit waits for the one in flight, and follows at once near the end.
-        let is_due =
-            at.saturating_duration_since(renewed.get()) >= RENEW && at + COMMIT < since + times.reply;
-        if asked.is_some() && is_due {
-            renewed.set(at);
+        let is_due = renewed.get().is_none_or(|last| at.saturating_duration_since(last) >= RENEW);
+        if asked.is_some() && is_due && at + COMMIT < since + times.reply {
+            renewed.set(Some(at));
             renew(shared, closed);
         }
     };
@@ -119,6 +119,9 @@ fn renew(shared: &Arc<Shared>, closed: &[Closed]) {
     let settled = shared.progress.borrow().clone();
     let Some(client) = shared.consumer.get().and_then(Weak::upgrade) else { return };
     let mut commits = lock(&shared.commits);
+    if commits.is_in_flight() {
+        return;
+    }
     let mut held = Vec::new();
     let mut list = TopicPartitionList::new();
     for Closed { generation, partition, marks } in closed {
@@ -129,7 +132,7 @@ fn renew(shared: &Arc<Shared>, closed: &[Closed]) {
             add(&mut list, partition, position);
         }
     }
-    if held.is_empty() || commits.is_in_flight() {
+    if held.is_empty() {
         return;
     }
     commits.started(held, now());
@@ -148,13 +151,6 @@ fn committable(mut marks: Marks, generation: Generation, settled: &[Progress]) -
         marks.settled(lane);
     }
     marks.committable()
-}
-
-fn add(list: &mut TopicPartitionList, partition: &TopicPartition, position: Position) {
-    let next = KafkaOffset::Offset(position.next());
-    if let Err(failure) = list.add_partition_offset(&partition.topic, partition.partition, next) {
-        error!(error = %failure, %partition, "cannot commit a position");
-    }
 }
 
 /// What is to be committed.

@@ -100,6 +100,7 @@ impl Membership {
     fn assigned(&self, consumer: &Client, list: &mut TopicPartitionList) {
         let shared = &self.shared;
         shared.count("assigned");
+        shared.let_in();
         let opened = self.open(list);
         if shared.start == Start::Latest
             && !opened.is_empty()

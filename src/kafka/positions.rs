@@ -31,8 +31,8 @@ enum Stand {
     Unknown,
 }
 
-/// Asks, beside the poll thread, until each partition that is still held has an answer, and notes the answers. A partition without a committed position gets its first one committed, so that
-/// its lag is true from the start.
+/// Asks, beside the poll thread, until each partition that is still held has an answer, and notes the answers. A partition without a
+/// committed position gets its first one committed, so that its lag is true from the start.
 pub(super) fn find_beside(client: Arc<Client>, shared: Arc<Shared>, opened: Vec<Assigned>) {
     let keeper = Arc::clone(&shared);
     let asking = std::thread::spawn(move || {

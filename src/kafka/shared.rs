@@ -10,9 +10,10 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use super::budget::Budget;
 use super::commits::Commits;
@@ -20,7 +21,7 @@ use super::event::Event;
 use super::marks::{Marks, Standing};
 use crate::config::Start;
 use crate::domain::ledger::Progress;
-use crate::domain::record::{Generation, TopicPartition};
+use crate::domain::record::{Generation, Position, TopicPartition};
 use crate::metrics::Metrics;
 
 /// The same error is logged once in this time.
@@ -84,7 +85,7 @@ pub(super) struct Shared {
     pub(super) revoke_deadline: Duration,
     pub(super) shutdown_deadline: Duration,
     pub(super) helpers: Mutex<Vec<JoinHandle<()>>>,
-    /// Whether the group was refused since the last commit.
+    /// Whether the group was refused, and nothing has shown the contrary since.
     pub(super) refused: AtomicBool,
     /// When which error was logged last, by where it came from and its code.
     pub(super) logged: Mutex<BTreeMap<(&'static str, Option<i32>), Instant>>,
@@ -145,12 +146,18 @@ impl Shared {
         is_new
     }
 
+    /// Takes up that this user may be in the group. No assignment follows where the session outlived a refusal, but commits do.
+    pub(super) fn let_in(&self) {
+        if self.refused.swap(false, Ordering::Relaxed) {
+            self.tell(Event::GroupRefused(None));
+        }
+    }
+
     /// Takes up the broker's answer to the commit in flight.
     pub(super) fn answered(&self, result: &KafkaResult<()>) {
         self.committed(result.is_ok());
-        // No assignment follows where the session outlived the refusal.
-        if result.is_ok() && self.refused.swap(false, Ordering::Relaxed) {
-            self.tell(Event::GroupRefused(None));
+        if result.is_ok() {
+            self.let_in();
         }
         if let Err(failure) = result {
             // A rebalance in progress refuses commits: the positions are kept and committed again.
@@ -167,6 +174,14 @@ impl Shared {
 
 pub(super) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
+}
+
+/// Adds a position to what is to be committed.
+pub(super) fn add(list: &mut TopicPartitionList, partition: &TopicPartition, position: Position) {
+    let next = KafkaOffset::Offset(position.next());
+    if let Err(failure) = list.add_partition_offset(&partition.topic, partition.partition, next) {
+        error!(error = %failure, %partition, "cannot commit a position");
+    }
 }
 
 /// What the loop knows of each lane, taken up by the poll thread.

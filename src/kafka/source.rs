@@ -14,9 +14,9 @@ use std::time::Duration;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
-use rdkafka::topic_partition_list::{Offset as KafkaOffset, TopicPartitionList};
+use rdkafka::topic_partition_list::TopicPartitionList;
 use tokio::sync::{mpsc, watch};
-use tracing::{error, warn};
+use tracing::warn;
 
 use super::budget::Budget;
 use super::commits::Commits;
@@ -24,7 +24,7 @@ use super::committer::Committer;
 use super::event::{Event, Received};
 use super::message::{self, Topics};
 use super::missing;
-use super::shared::{Client, Lane, Lanes, Membership, Shared, lock, now, take_up};
+use super::shared::{Client, Lane, Lanes, Membership, Shared, add, lock, now, take_up};
 use super::tail;
 use crate::config::Config;
 use crate::domain::ledger::Progress;
@@ -269,10 +269,7 @@ impl Poll {
             else {
                 continue;
             };
-            let next = KafkaOffset::Offset(position.next());
-            if let Err(failure) = list.add_partition_offset(&partition.topic, partition.partition, next) {
-                error!(error = %failure, %partition, "cannot commit a position");
-            }
+            add(&mut list, partition, *position);
         }
         if self.committer.commit(list) {
             commits.started(due, at);

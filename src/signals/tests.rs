@@ -68,7 +68,7 @@ async fn a_limit_that_comes_later_counts_from_the_signal_on() {
         let begin = Instant::now();
         signal.send(()).expect("followed");
         shutdown.first().await;
-        tokio::time::sleep(Duration::from_secs(7)).await;
+        tokio::time::advance(Duration::from_secs(7)).await;
         assert!(!followed.is_finished());
         shutdown.within(Duration::from_secs(27));
         assert_eq!(followed.await.expect("no panic"), CutShort::Deadline);

@@ -37,31 +37,32 @@ async fn ready_is_joined_and_neither_suspended_nor_draining() {
 #[test]
 fn a_worker_without_its_brokers_or_its_topic_is_as_one_that_has_not_joined() {
     let health = Health::new();
-    health.unreachable(Kafka::Brokers, "no broker".to_owned());
-    health.reachable(Kafka::Brokers);
+    health.heard(Kafka::Brokers, Some("no broker".to_owned()));
+    health.heard(Kafka::Brokers, None);
     assert_eq!(reason(&health), Some("starting"), "it has not joined");
     health.joined();
-    health.unreachable(Kafka::Brokers, "no broker".to_owned());
-    health.unreachable(Kafka::Topic, "no topic".to_owned());
-    health.unreachable(Kafka::Topic, "no other topic".to_owned());
+    health.heard(Kafka::Brokers, Some("no broker".to_owned()));
+    health.heard(Kafka::Topic, Some("no topic".to_owned()));
+    health.heard(Kafka::Topic, Some("no other topic".to_owned()));
     let message = || health.readiness().why.expect("not ready").message;
     assert_eq!((reason(&health), message().as_str()), (Some("starting"), "no broker"));
-    health.reachable(Kafka::Brokers);
+    health.heard(Kafka::Brokers, None);
     assert_eq!((message().as_str(), health.told().state()), ("no topic", "starting"));
     health.suspend(Provider, "timeout", String::new(), None);
     assert_eq!(reason(&health), Some("timeout"), "what costs more comes first");
     health.resume(Provider);
-    health.reachable(Kafka::Topic);
+    health.heard(Kafka::Topic, None);
     assert_eq!((reason(&health), health.told().state()), (None, "running"));
 }
 
 #[test]
 fn a_worker_that_is_not_let_into_its_group_says_so() {
     let health = Health::new();
-    health.unreachable(Kafka::Group, "not this user".to_owned());
+    health.heard(Kafka::Group, Some("not this user".to_owned()));
     let why = health.readiness().why.expect("not ready");
     assert_eq!((why.reason, why.message.as_str()), ("starting", "not this user"));
     health.joined();
+    health.heard(Kafka::Group, None);
     assert_eq!(reason(&health), None, "it is in");
 }
 
